@@ -1,1 +1,34 @@
-//! Placeholder.
+//! Publish and subscribe by subject.
+//!
+//! A message goes to every subscription whose [`Pattern`] matches its [`Subject`]:
+//!
+//! ```
+//! use sinew_bus::{Pattern, Router, Subject, SubscriptionKey};
+//!
+//! let mut router = Router::<()>::default();
+//! let key = SubscriptionKey { connection: 1, number: 7 };
+//! router.subscribe(key, Pattern::try_from("orders.*.paid")?, ())?;
+//!
+//! let route = router.route(&Subject::try_from("orders.eu.paid")?);
+//! assert_eq!(route.targets()[0].key, key);
+//! # Ok::<(), sinew_bus::Error>(())
+//! ```
+//!
+//! The rules are pure: names ([`Subject`], [`Pattern`]), who hears what ([`Router`], [`RouteCache`]), and what one
+//! subscription was handed, still waits for or lost ([`Backlog`]). No socket, task or clock is in them.
+
+mod name;
+pub use name::{NAME_BYTES_MAX, NameFault, is_reserved};
+mod subject;
+pub use subject::Subject;
+mod pattern;
+pub use pattern::Pattern;
+mod router;
+pub use router::{GenerationWatch, Route, Router, SubscriptionKey, Target};
+mod route_cache;
+mod trie;
+pub use route_cache::{ROUTE_CACHE_ENTRIES_DEFAULT, RouteCache};
+mod backlog;
+pub use backlog::{Backlog, BacklogLimits, Counts, Due, Offer};
+mod error;
+pub use error::{Error, Result};

@@ -1,0 +1,44 @@
+//! What can go wrong on the bus, named for what the caller can do about it.
+
+use crate::{NameFault, Subject};
+
+/// A bus result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The text names no subject.
+    #[error("`{subject}` is not a subject: {fault}")]
+    InvalidSubject {
+        /// The text, escaped and cut to a printable length.
+        subject: String,
+        /// Which token, why, and what to do.
+        fault: NameFault,
+    },
+    /// The text is no pattern.
+    #[error("`{pattern}` is not a pattern: {fault}")]
+    InvalidPattern {
+        /// The text, escaped and cut to a printable length.
+        pattern: String,
+        /// Which token, why, and what to do.
+        fault: NameFault,
+    },
+    /// A client wanted to publish where only the server may.
+    #[error(
+        "cannot publish to `{subject}`: names that begin with `$` belong to the server; choose another first token"
+    )]
+    ReservedSubject {
+        /// The subject.
+        subject: Subject,
+    },
+    /// The number is taken.
+    #[error("connection {connection} has a subscription {number} already: unsubscribe it first or take another number")]
+    SubscriptionInUse {
+        /// The connection.
+        connection: u64,
+        /// The subscription's number on it.
+        number: u32,
+    },
+}
