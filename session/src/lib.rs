@@ -1,1 +1,37 @@
-//! Placeholder.
+//! Many services over one connection of any transport.
+//!
+//! A session packs **records** into blocks, says hello, matches calls with their replies, watches whether the other end
+//! is alive, and connects again after a cut, counting what was lost. Services stand on it through three small traits:
+//! [`Service`] and [`Attachment`] at the server, [`Consumer`] at the client.
+
+mod record;
+pub use record::{CRITICAL, FAILURE, HEADER_BYTES, Header, Malformed, REPLY, Record, Run, encode};
+mod limits;
+pub use limits::SessionLimits;
+mod cbor;
+pub use cbor::{CborError, from_cbor, to_cbor};
+mod hello;
+pub use hello::{CallHead, Failure, Refusal, SessionId};
+mod backoff;
+mod liveness;
+pub use backoff::Backoff;
+mod calls;
+mod lane_queue;
+mod outbox;
+mod reassembly;
+pub use outbox::{Outbox, Packer};
+mod carry;
+mod executor;
+mod inbound;
+mod writer;
+pub use executor::Executor;
+mod service;
+pub use service::{Attachment, Consumer, Link, Service, read_call};
+mod client;
+pub use client::{Losses, Reply, Request, Restore, Session, SessionOptions, State};
+mod driver;
+mod server;
+mod sessions;
+pub use server::{Server, ServerBuilder};
+mod error;
+pub use error::{Error, Result};

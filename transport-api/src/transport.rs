@@ -89,6 +89,12 @@ pub trait Sender: Send + Debug {
     /// Resolves when the peer has got it all, or fails at the latest after `Limits::close_timeout`. Idempotent.
     async fn close(&mut self) -> Result<()>;
 
+    /// How many data lanes, control not counted, suit this connection: more than one pays where packets get lost. The
+    /// client's wish goes into the hello; the server agrees to at most what both sides have.
+    fn data_lanes_preferred(&self) -> u8 {
+        1
+    }
+
     /// Round trip and loss as the transport measures them; all `None` where it does not.
     fn path(&self) -> PathStats {
         PathStats::default()

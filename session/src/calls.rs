@@ -1,0 +1,117 @@
+//! Calls in flight: their numbers, deadlines and fate after a cut. No clock, no waiting.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
+
+use crate::outbox::Position;
+
+/// A call that waits for its reply; `W` is whoever waits.
+#[derive(Debug)]
+struct Waiting<W> {
+    deadline: Instant,
+    /// Where its request stands in the outbox; `None` until it is packed.
+    position: Option<Position>,
+    waiter: W,
+}
+
+/// All calls of a session. Numbers are never used twice.
+#[derive(Debug)]
+pub(crate) struct Calls<W> {
+    next: u32,
+    max: usize,
+    waiting: HashMap<u32, Waiting<W>>,
+    deadlines: BTreeSet<(Instant, u32)>,
+}
+
+impl<W> Calls<W> {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { next: 1, max, waiting: HashMap::new(), deadlines: BTreeSet::new() }
+    }
+
+    /// A fresh number, for a call or a stream. `None` once all 2³² − 1 are used up: reconnect then.
+    pub(crate) fn number(&mut self) -> Option<u32> {
+        let number = self.next;
+        self.next = number.checked_add(1)?;
+        Some(number)
+    }
+
+    /// Enters a call. `false`: too many already.
+    pub(crate) fn enter(&mut self, number: u32, deadline: Instant, waiter: W) -> bool {
+        if self.waiting.len() >= self.max {
+            return false;
+        }
+        self.waiting.insert(number, Waiting { deadline, position: None, waiter });
+        self.deadlines.insert((deadline, number));
+        true
+    }
+
+    /// Notes where the request was packed.
+    pub(crate) fn packed(&mut self, number: u32, position: Position) {
+        if let Some(waiting) = self.waiting.get_mut(&number) {
+            waiting.position = Some(position);
+        }
+    }
+
+    /// Takes a call out: it was answered, or its caller has gone.
+    pub(crate) fn take(&mut self, number: u32) -> Option<W> {
+        let waiting = self.waiting.remove(&number)?;
+        self.deadlines.remove(&(waiting.deadline, number));
+        Some(waiting.waiter)
+    }
+
+    /// The next deadline.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Takes out one call whose deadline has passed.
+    pub(crate) fn expired(&mut self, now: Instant) -> Option<(u32, W)> {
+        let (deadline, number) = *self.deadlines.first()?;
+        (deadline <= now).then(|| (number, self.take(number).expect("both tables agree")))
+    }
+
+    /// After a cut: takes out the calls that were sent, whose outcome nobody knows.
+    pub(crate) fn cut(&mut self, is_taken: impl Fn(Position) -> bool) -> Vec<W> {
+        let sent = |waiting: &Waiting<W>| waiting.position.is_some_and(&is_taken);
+        let numbers: Vec<u32> = self.waiting.iter().filter(|(_, w)| sent(w)).map(|(number, _)| *number).collect();
+        numbers.into_iter().filter_map(|number| self.take(number)).collect()
+    }
+
+    /// Takes all out: the session is over.
+    pub(crate) fn drain(&mut self) -> Vec<W> {
+        self.deadlines.clear();
+        self.waiting.drain().map(|(_, waiting)| waiting.waiter).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn replies_deadlines_and_cuts_each_settle_a_call_once() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let mut calls = Calls::new(3);
+        let numbers: Vec<u32> = (0..4).map(|_| calls.number().unwrap()).collect();
+        assert_eq!(numbers, [1, 2, 3, 4]);
+        assert!(calls.enter(1, at(9), "a") && calls.enter(2, at(5), "b") && calls.enter(3, at(7), "c"));
+        assert!(!calls.enter(4, at(1), "d"), "the limit holds");
+        assert_eq!(calls.next_deadline(), Some(at(5)));
+        assert_eq!(calls.expired(at(4)), None);
+        assert_eq!(calls.expired(at(5)), Some((2, "b")));
+        assert_eq!(calls.take(2), None);
+        assert_eq!(calls.take(1), Some("a"));
+        assert_eq!(calls.cut(|_| true), Vec::<&str>::new(), "not packed, so not sent");
+        assert_eq!(calls.drain(), ["c"]);
+        assert_eq!(calls.next_deadline(), None);
+    }
+
+    #[test]
+    fn numbers_run_out_instead_of_coming_back() {
+        let mut calls = Calls::<()>::new(1);
+        calls.next = u32::MAX;
+        assert_eq!(calls.number(), None);
+    }
+}

@@ -1,0 +1,387 @@
+//! Keeps a client's session connected: connects, says hello, restores, carries, and starts again after a cut.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sinew_transport_api::{Block, Connection, Endpoint, Error as TransportError, Lane};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::{sleep, sleep_until, timeout};
+
+use crate::calls::Calls;
+use crate::carry::{End, Handler, Pulse, carry, now};
+use crate::cbor::{from_cbor, to_cbor};
+use crate::client::{Losses, Restore, SessionOptions, Shared, State, outcome};
+use crate::hello::{Hello, LANE_HASH_FNV1A, PROTOCOL_MAX, PROTOCOL_MIN, Refusal, SessionId, Welcome, verb};
+use crate::inbound::Inbound;
+use crate::limits::DATA_LANES_MAX;
+use crate::outbox::Outbox;
+use crate::record::{CRITICAL, FAILURE, Header, REPLY, Run, SESSION, encode};
+use crate::server::SOFTWARE;
+use crate::writer::Writer;
+use crate::{Error, Result};
+
+/// A connection on which both ends have agreed.
+struct Established {
+    connection: Connection,
+    welcome: Welcome,
+}
+
+/// The first connection decides whether there is a session at all; `ready` tells.
+pub(crate) async fn run(endpoint: Endpoint, options: SessionOptions, ready: oneshot::Sender<Result<Arc<Shared>>>) {
+    let first = match establish(&endpoint, &options, None).await {
+        Ok(first) => first,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    let limits = &options.limits;
+    let data_lanes = first.welcome.lanes;
+    let shared = Arc::new(Shared {
+        outbox: Outbox::new(data_lanes, limits.outbox_bytes_max, options.connect.limits.block_bytes_max),
+        data_lanes,
+        calls: Mutex::new(Calls::new(limits.calls_max)),
+        deadlines: Notify::new(),
+        consumers: Default::default(),
+        state: watch::Sender::new(State::Connected),
+        losses: Mutex::default(),
+        closing: watch::Sender::new(false),
+        endpoint,
+        options,
+    });
+    if ready.send(Ok(shared.clone())).is_err() {
+        return;
+    }
+    let error = tokio::select! {
+        error = Driver::new(shared.clone(), &first.welcome).drive(first) => error,
+        () = expire(&shared) => unreachable!("deadlines are watched for ever"),
+    };
+    finish(&shared, error);
+}
+
+/// Settles the calls whose deadline has passed, connected or not.
+async fn expire(shared: &Shared) {
+    loop {
+        let next = shared.calls().next_deadline();
+        match next {
+            None => shared.deadlines.notified().await,
+            Some(at) => tokio::select! {
+                () = sleep_until(at.into()) => {}
+                () = shared.deadlines.notified() => {}
+            },
+        }
+        loop {
+            let expired = shared.calls().expired(now());
+            let Some((number, waiter)) = expired else { break };
+            waiter.settle(Err(Error::Timeout { what: "the server's answer", after: Duration::ZERO }));
+            let header = Header { service: SESSION, verb: verb::CANCEL, flags: 0, call: number };
+            shared.outbox.pack().push(Lane::CONTROL, header, &[], &Bytes::new());
+        }
+    }
+}
+
+fn finish(shared: &Shared, error: Error) {
+    tracing::debug!(endpoint = %shared.endpoint, %error, "session ended");
+    shared.outbox.abandon();
+    shared.state.send_replace(State::Ended(error.clone()));
+    let waiting = shared.calls().drain();
+    waiting.into_iter().for_each(|waiter| waiter.settle(Err(error.clone())));
+    shared.consumers().for_each(|consumer| consumer.ended(&error));
+}
+
+/// Connects and says hello.
+async fn establish(endpoint: &Endpoint, options: &SessionOptions, resume: Option<SessionId>) -> Result<Established> {
+    let mut connection = options.registry.connect(endpoint, &options.connect).await?;
+    let hello = Hello {
+        protocol_min: PROTOCOL_MIN,
+        protocol_max: PROTOCOL_MAX,
+        features: 0,
+        software: SOFTWARE.into(),
+        client: options.client.clone(),
+        services: Vec::new(),
+        lanes: connection.sender.data_lanes_preferred().clamp(1, DATA_LANES_MAX),
+        lane_hash: LANE_HASH_FNV1A,
+        space: String::new(),
+        resume,
+    };
+    let header = Header { service: SESSION, verb: verb::HELLO, flags: CRITICAL, call: 0 };
+    let mut block = Block::from(encode(header, &[], &to_cbor(&hello)));
+    connection.sender.try_send(Lane::CONTROL, &mut block)?;
+    let answer = timeout(options.limits.hello_timeout, connection.receiver.recv()).await;
+    let timed_out = || Error::Timeout { what: "the server's welcome", after: options.limits.hello_timeout };
+    let protocol = |why: String| Error::Protocol { peer: connection.peer.address.clone(), why };
+    let (_, block) =
+        answer.map_err(|_| timed_out())??.ok_or_else(|| protocol("it closed instead of answering the hello".into()))?;
+    let record = Run::parse(&block).ok().and_then(|mut run| run.next());
+    let record = record.ok_or_else(|| protocol("its answer to the hello is no record".into()))?;
+    match (record.header.service, record.header.verb) {
+        (SESSION, verb::WELCOME) => {
+            let welcome: Welcome = from_cbor(record.body()).map_err(|error| protocol(error.to_string()))?;
+            if !(1..=hello.lanes).contains(&welcome.lanes) {
+                return Err(protocol(format!("it agreed to {} lanes of {}", welcome.lanes, hello.lanes)));
+            }
+            connection.sender.open_lanes(welcome.lanes + 1)?;
+            Ok(Established { connection, welcome })
+        }
+        (SESSION, verb::REFUSAL) => {
+            Err(from_cbor(record.body()).map_or_else(|error| protocol(error.to_string()), Error::Refused))
+        }
+        _ => Err(protocol("its answer to the hello is neither welcome nor refusal".into())),
+    }
+}
+
+struct Driver {
+    shared: Arc<Shared>,
+    session: SessionId,
+    epoch: u64,
+    /// One-way records taken by the writer when the server's count for this session began.
+    base: u64,
+    /// What the server has told of lost ones for this session already.
+    lost: u64,
+    /// What the last heartbeat said that the server has taken in.
+    heard: Arc<AtomicU64>,
+}
+
+impl Driver {
+    fn new(shared: Arc<Shared>, welcome: &Welcome) -> Self {
+        Self { shared, session: welcome.session, epoch: welcome.epoch, base: 0, lost: 0, heard: Arc::default() }
+    }
+
+    /// Carries, and connects again after each cut, until the session is over.
+    async fn drive(mut self, mut established: Established) -> Error {
+        loop {
+            let error = match self.carry(&mut established).await {
+                End::Sent => {
+                    let _ = established.connection.sender.close().await;
+                    return Error::Closed;
+                }
+                End::PeerClosed => Error::Protocol {
+                    peer: established.connection.peer.address.clone(),
+                    why: "it closed without a goodbye".into(),
+                },
+                End::Failed(error) => error,
+            };
+            drop(established);
+            if is_final(&error) {
+                return error;
+            }
+            tracing::info!(endpoint = %self.shared.endpoint, %error, "connection cut, reconnecting");
+            self.shared.state.send_replace(State::Reconnecting);
+            self.shared.consumers().for_each(|consumer| consumer.disconnected());
+            match self.reconnect().await {
+                Ok(next) => established = next,
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn carry(&mut self, established: &mut Established) -> End {
+        let Established { connection, welcome } = established;
+        let handler = ClientHandler {
+            shared: &self.shared,
+            inbound: Mutex::new(Inbound::new(&self.shared.options.limits)),
+            heard: &self.heard,
+            peer: connection.peer.address.clone(),
+        };
+        let pulse = Pulse {
+            heartbeat: self.shared.options.limits.heartbeat.min(Duration::from_millis(welcome.heartbeat_ms.max(10))),
+            lost_after: self.shared.options.limits.lost_after,
+            peer: connection.peer.address.clone(),
+        };
+        let mut writer = Writer::new(welcome.lanes);
+        let outbox = &self.shared.outbox;
+        let end = match self.restore(connection, welcome, &pulse, &handler).await {
+            Some(end) => end,
+            None => {
+                self.shared.state.send_replace(State::Connected);
+                carry(&mut *connection.sender, &mut *connection.receiver, outbox, &mut writer, &pulse, &handler).await
+            }
+        };
+        writer.put_back(outbox);
+        outbox.after_cut();
+        let unknown = self.shared.calls().cut(|position| outbox.is_taken(position));
+        unknown.into_iter().for_each(|waiter| waiter.settle(Err(Error::OutcomeUnknown)));
+        end
+    }
+
+    /// Lets the services ask for what has to stand, and carries only that until all of it is answered.
+    async fn restore(
+        &self,
+        connection: &mut Connection,
+        welcome: &Welcome,
+        pulse: &Pulse,
+        handler: &dyn Handler,
+    ) -> Option<End> {
+        let block_bytes_max = self.shared.options.connect.limits.block_bytes_max;
+        let outbox = Outbox::new(welcome.lanes, usize::MAX, block_bytes_max);
+        let pending = Arc::new(watch::Sender::new(0));
+        let mut numbers = Vec::new();
+        for consumer in self.shared.consumers() {
+            let resumed = welcome.one_way_received.is_some();
+            let (shared, outbox, pending) = (&*self.shared, &outbox, &pending);
+            consumer.restore(&mut Restore { shared, outbox, resumed, pending, numbers: &mut numbers });
+        }
+        let mut writer = Writer::new(welcome.lanes);
+        let mut settled = pending.subscribe();
+        let end = tokio::select! {
+            end = carry(&mut *connection.sender, &mut *connection.receiver, &outbox, &mut writer, pulse, handler) => Some(end),
+            _ = settled.wait_for(|pending| *pending == 0) => None,
+        };
+        for number in numbers {
+            let left = self.shared.calls().take(number);
+            left.into_iter().for_each(|waiter| waiter.settle(Err(Error::OutcomeUnknown)));
+        }
+        end
+    }
+
+    async fn reconnect(&mut self) -> Result<Established> {
+        let mut closing = self.shared.closing.subscribe();
+        let mut attempt = 0;
+        loop {
+            let wait = self.shared.options.backoff.wait(attempt, random());
+            tokio::select! {
+                () = sleep(wait) => {}
+                _ = closing.wait_for(|closing| *closing) => return Err(Error::Closed),
+            }
+            let result = tokio::select! {
+                result = establish(&self.shared.endpoint, &self.shared.options, Some(self.session)) => result,
+                _ = closing.wait_for(|closing| *closing) => return Err(Error::Closed),
+            };
+            match result {
+                Ok(established) => {
+                    self.count_losses(&established.welcome);
+                    return Ok(established);
+                }
+                Err(error) if is_final(&error) => return Err(error),
+                Err(error) => tracing::debug!(endpoint = %self.shared.endpoint, %error, attempt, "reconnect failed"),
+            }
+            attempt = attempt.saturating_add(1);
+        }
+    }
+
+    /// Compares what we sent with what the server says it got.
+    fn count_losses(&mut self, welcome: &Welcome) {
+        let taken = self.shared.outbox.one_way_taken();
+        let mut new = Losses::default();
+        match welcome.one_way_received {
+            Some(received) => {
+                let lost = (taken - self.base).saturating_sub(received);
+                new.lost = lost.saturating_sub(self.lost);
+                self.lost = lost;
+            }
+            None => {
+                let known = self.heard.load(Ordering::Relaxed) + self.lost;
+                new.unknown = (taken - self.base).saturating_sub(known);
+                (self.base, self.lost) = (taken, 0);
+            }
+        }
+        self.heard.store(welcome.one_way_received.unwrap_or(0), Ordering::Relaxed);
+        if new != Losses::default() {
+            tracing::warn!(endpoint = %self.shared.endpoint, lost = new.lost, unknown = new.unknown, "messages lost in a cut");
+        }
+        if self.epoch != welcome.epoch {
+            tracing::info!(endpoint = %self.shared.endpoint, "the server has restarted");
+        }
+        (self.session, self.epoch) = (welcome.session, welcome.epoch);
+        let mut losses = self.shared.losses();
+        losses.0.lost += new.lost;
+        losses.0.unknown += new.unknown;
+    }
+}
+
+/// Whether trying again cannot help until somebody changes something.
+fn is_final(error: &Error) -> bool {
+    match error {
+        Error::Transport(error) => matches!(
+            **error,
+            TransportError::Refused { .. }
+                | TransportError::WrongServerKey { .. }
+                | TransportError::SecurityMismatch { .. }
+                | TransportError::Security { .. }
+                | TransportError::Endpoint(_)
+                | TransportError::UnknownScheme { .. }
+        ),
+        Error::Refused(refusal) => !refusal.retry,
+        Error::Closed | Error::Thread { .. } => true,
+        _ => false,
+    }
+}
+
+fn random() -> u32 {
+    // Without random numbers clients come back together: slower, not wrong.
+    getrandom::u32().unwrap_or(u32::MAX / 2)
+}
+
+struct ClientHandler<'a> {
+    shared: &'a Shared,
+    inbound: Mutex<Inbound>,
+    heard: &'a AtomicU64,
+    peer: String,
+}
+
+/// Why dispatch stops: a rule was broken, or the server said goodbye.
+pub(crate) enum Stop {
+    Rule(String),
+    End(Error),
+}
+
+impl From<String> for Stop {
+    fn from(why: String) -> Self {
+        Self::Rule(why)
+    }
+}
+
+impl ClientHandler<'_> {
+    fn dispatch(&self, run: Run<'_>) -> std::result::Result<(), Stop> {
+        let first = run.first().expect("a run is not empty").header;
+        if first.service == SESSION && first.flags & REPLY == 0 {
+            return run.into_iter().try_for_each(|record| match record.header.verb {
+                verb::HEARTBEAT => {
+                    if let Ok(count) = record.body().try_into() {
+                        self.heard.store(u64::from_le_bytes(count), Ordering::Relaxed);
+                    }
+                    Ok(())
+                }
+                verb::GOODBYE => Err(from_cbor::<Refusal>(record.body())
+                    .map_or_else(|error| Stop::Rule(error.to_string()), |refusal| Stop::End(Error::Refused(refusal)))),
+                verb if record.header.flags & CRITICAL != 0 => {
+                    Err(Stop::Rule(format!("session verb {verb} is unknown here")))
+                }
+                _ => Ok(()),
+            });
+        }
+        if first.flags & REPLY != 0 {
+            for record in run {
+                let waiter = self.shared.calls().take(record.header.call);
+                let result = |waiter: crate::client::Waiter| {
+                    waiter.settle(outcome(record.header.flags & FAILURE != 0, record.body_shared()));
+                };
+                waiter.into_iter().for_each(result);
+            }
+            return Ok(());
+        }
+        match self.shared.consumer(first.service) {
+            Some(consumer) => consumer.records(run),
+            None if run.into_iter().any(|record| record.header.flags & CRITICAL != 0) => {
+                return Err(Stop::Rule(format!("service {} is unknown here", first.service)));
+            }
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+impl Handler for ClientHandler<'_> {
+    fn block(&self, lane: Lane, block: Bytes) -> Result<()> {
+        let mut inbound = self.inbound.lock().expect("dispatch does not panic");
+        inbound.accept(lane, &block, &mut |run| self.dispatch(run)).map_err(|stop| match stop {
+            Stop::Rule(why) => Error::Protocol { peer: self.peer.clone(), why },
+            Stop::End(error) => error,
+        })
+    }
+
+    fn drained(&self) {}
+
+    fn one_way_received(&self) -> u64 {
+        0
+    }
+}

@@ -1,0 +1,125 @@
+//! What a service implements to live on a session: [`Service`] and [`Attachment`] at the server, [`Consumer`] at the
+//! client.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sinew_transport_api::{Lane, Peer};
+
+use crate::Error;
+use crate::cbor::{from_cbor, to_cbor};
+use crate::client::Restore;
+use crate::hello::{CallHead, Failure};
+use crate::outbox::{Outbox, Packer};
+use crate::record::{FAILURE, Header, REPLY, Record, Run};
+
+/// A service at the server. One value for all sessions.
+pub trait Service: Send + Sync + Debug {
+    /// Its code in record headers, from 1 to 255; both ends must agree.
+    fn code(&self) -> u8;
+
+    /// A new session wants it.
+    fn open(&self, link: &Arc<Link>) -> Box<dyn Attachment>;
+}
+
+/// A service's side of one session at the server. It lives through cuts, until the session is over; dropping it is
+/// the end.
+///
+/// Everything is called where the block arrives and must not wait: what takes long goes to a task of its own, which
+/// answers through the [`Link`].
+pub trait Attachment: Send + Debug {
+    /// Consecutive records of this service. A failure ends the connection: for peers that break the protocol only;
+    /// what a call asks wrongly is answered by [`Link::fail`].
+    fn records(&mut self, lane: Lane, run: Run<'_>) -> Result<(), Failure>;
+
+    /// The caller no longer waits for this call.
+    fn cancel(&mut self, _call: u32) {}
+
+    /// The link's outbox was full and has room again.
+    fn drained(&mut self) {}
+
+    /// The connection was cut; the session may be resumed within the resume window. Drop the link.
+    fn suspend(&mut self) {}
+
+    /// The session is resumed over a new connection.
+    fn resume(&mut self, _link: &Arc<Link>) {}
+}
+
+/// The server's handle of one connection: who is there, and what is sent to it.
+#[derive(Debug)]
+pub struct Link {
+    id: u64,
+    peer: Peer,
+    client: String,
+    outbox: Outbox,
+}
+
+impl Link {
+    pub(crate) fn new(id: u64, peer: Peer, client: String, outbox: Outbox) -> Self {
+        Self { id, peer, client, outbox }
+    }
+
+    /// A number for this connection, never used twice by a server.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Who is at the other end, as the transport authenticated it.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// The name that the client gave itself; for logs only.
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
+    /// What waits to be sent.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Locks the outbox for packing records.
+    pub fn pack(&self) -> Packer<'_> {
+        self.outbox.pack()
+    }
+
+    /// Answers the call of `request` with a CBOR body, on the lane it came by.
+    pub fn reply<T: Serialize>(&self, lane: Lane, request: &Header, body: &T) {
+        let header = Header { flags: REPLY, ..*request };
+        self.pack().push(lane, header, &[], &Bytes::from(to_cbor(body)));
+    }
+
+    /// Answers the call of `request` with a failure, on the lane it came by.
+    pub fn fail(&self, lane: Lane, request: &Header, failure: &Failure) {
+        let header = Header { flags: REPLY | FAILURE, ..*request };
+        self.pack().push(lane, header, &[], &Bytes::from(to_cbor(failure)));
+    }
+}
+
+/// Reads a call's head and its CBOR request.
+///
+/// # Errors
+/// A failure named `bad-request`, to be answered by [`Link::fail`].
+pub fn read_call<T: DeserializeOwned>(record: &Record<'_>) -> Result<(CallHead, T), Failure> {
+    Ok((from_cbor(record.head())?, from_cbor(record.body())?))
+}
+
+/// A service's side of a session at the client. Called on the session's own thread; it must not wait.
+pub trait Consumer: Send + Sync + Debug {
+    /// Consecutive records of this service that are no replies.
+    fn records(&self, run: Run<'_>);
+
+    /// The connection was cut; the session is trying to connect again.
+    fn disconnected(&self) {}
+
+    /// Connected again: ask for what has to stand before new work is sent. Work goes on once every call made here is
+    /// answered.
+    fn restore(&self, restore: &mut Restore<'_>);
+
+    /// The session is over.
+    fn ended(&self, why: &Error);
+}
