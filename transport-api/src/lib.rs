@@ -20,6 +20,11 @@ mod error;
 pub use error::{Error, Result};
 mod registry;
 pub use registry::{Plugin, Registry};
+mod mem;
+pub use mem::{FaultControl, Faults, Mem};
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod random;
 
 #[doc(hidden)]
 pub use inventory;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{ConnectOptions, Connection, Endpoint, Error, ListenOptions, Listener, Result, Transport};
+use crate::{ConnectOptions, Connection, Endpoint, Error, ListenOptions, Listener, Mem, Result, Transport};
 
 /// What a plug-in submits: its schemes and how to make it.
 pub struct Plugin {
@@ -31,12 +31,13 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// All plug-ins that are linked into this program.
+    /// All plug-ins that are linked into this program, and `mem`, which is always there.
     ///
     /// # Errors
     /// `DuplicateScheme` when two claim one scheme.
     pub fn linked() -> Result<Self> {
         let mut registry = Self::default();
+        registry.add("mem", Arc::new(Mem::shared()))?;
         for plugin in inventory::iter::<Plugin> {
             let transport = (plugin.build)();
             for scheme in plugin.schemes {

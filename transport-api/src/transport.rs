@@ -41,13 +41,16 @@ pub trait Listener: Send + Debug {
     /// `Err(Error::Refused)`, and the listener goes on; so it does after each error with `Error::is_retryable`.
     async fn accept(&mut self) -> Result<Connection>;
 
-    /// Stops accepting and frees the address before it resolves. Accepted connections live on. Idempotent.
+    /// Stops accepting before it resolves: whoever connects from then on is not let in, and whoever was not accepted
+    /// yet is lost. Accepted connections live on. The address is free at the latest when they have ended (a transport
+    /// whose connections share the listener's socket cannot free it before). Idempotent.
     async fn close(&mut self) -> Result<()>;
 }
 
 /// An admitted connection: two halves that may be used from two tasks.
 ///
-/// Dropping both halves without [`Sender::close`] is an abrupt end: the peer gets `Error::Lost`.
+/// Dropping both halves without [`Sender::close`] is an abrupt end: the peer gets `Error::Lost`, after a prefix of what
+/// was sent. Dropping one of them ends nothing.
 #[derive(Debug)]
 pub struct Connection {
     /// Who is at the other end.
@@ -86,7 +89,11 @@ pub trait Sender: Send + Debug {
     async fn flush(&mut self) -> Result<()>;
 
     /// Ends the connection in order: what was taken before is delivered, then the peer's `recv` gives `None`.
-    /// Resolves when the peer has got it all, or fails at the latest after `Limits::close_timeout`. Idempotent.
+    /// Resolves when the peer has got it all, or fails at the latest after `Limits::close_timeout`, after which the
+    /// connection is lost. Idempotent, and may be called again when its future was dropped.
+    ///
+    /// What the peer took before it learned of this still arrives if it closes in order too; so both ends may close at
+    /// the same time. The peer's sending fails from then on.
     async fn close(&mut self) -> Result<()>;
 
     /// How many data lanes, control not counted, suit this connection: more than one pays where packets get lost. The
