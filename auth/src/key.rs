@@ -161,6 +161,9 @@ pub enum KeyError {
     /// 32 bytes that are no usable Ed25519 key.
     #[error("the 32 bytes are no Ed25519 public key; copy it again as `sinew keys show` prints it")]
     NotOnCurve,
+    /// It cannot be listed beside a key that it could be mistaken for.
+    #[error("another listed key has the same CURVE form; remove that one first")]
+    SameCurveKey,
 }
 
 impl KeyError {
