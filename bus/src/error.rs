@@ -41,4 +41,17 @@ pub enum Error {
         /// The subscription's number on it.
         number: u32,
     },
+    /// The subscriptions of a connection would cost the server too much.
+    #[error(
+        "the subscriptions of connection {connection} would have {tokens} tokens together, at most {max} are allowed: \
+         unsubscribe some, use one wildcard for many, or raise the limit at the server"
+    )]
+    TooManyTokens {
+        /// The connection.
+        connection: u64,
+        /// How many there would be.
+        tokens: usize,
+        /// The limit.
+        max: usize,
+    },
 }

@@ -24,7 +24,7 @@ pub use subject::Subject;
 mod pattern;
 pub use pattern::Pattern;
 mod router;
-pub use router::{GenerationWatch, Route, Router, SubscriptionKey, Target};
+pub use router::{GenerationWatch, Route, Router, SubscriptionKey, TOKENS_PER_CONNECTION_MAX_DEFAULT, Target};
 mod route_cache;
 mod trie;
 pub use route_cache::{ROUTE_CACHE_ENTRIES_DEFAULT, RouteCache};

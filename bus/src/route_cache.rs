@@ -66,7 +66,8 @@ impl<T> RouteCache<T> {
         self.slots[index].as_ref().map(|slot| &slot.route)
     }
 
-    /// Keeps a route that the router gave in this generation. Copies the subject.
+    /// Keeps a route that the router gave in this generation: where others change the router, both are read under one
+    /// lock. Copies the subject.
     pub fn insert(&mut self, generation: u64, subject: &Subject, route: Arc<Route<T>>) {
         let subject = subject.as_bytes();
         let hash = self.seed.hash(subject);

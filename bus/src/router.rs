@@ -6,8 +6,8 @@
 //! 3. A route is in the order of its keys: the same subscriptions give the same route, whatever order they came in,
 //!    and those of one connection stand together.
 //!
-//! What a subscription may have and how many there are of one connection is judged by the caller. A subscription costs
-//! about 100 bytes for each token of its pattern that no other pattern shares, so 26 KiB at the very most.
+//! How many subscriptions a connection may have is judged by the caller. What they cost is bounded here, by their tokens:
+//! one takes about 120 bytes where no other pattern shares it, and a route may have to visit each of them once.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -16,6 +16,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::trie::Node;
 use crate::{Error, Pattern, Result, Subject};
+
+/// How many tokens the patterns of one connection may have together unless told otherwise: ten thousand subscriptions of
+/// ordinary length, while the worst that a peer can make of it is 9 MiB and some 6 ms for a single route that is in
+/// no cache.
+pub const TOKENS_PER_CONNECTION_MAX_DEFAULT: usize = 65_536;
 
 /// Names a subscription at the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,15 +59,27 @@ impl<T> Route<T> {
 pub struct Router<T = ()> {
     root: Node<T>,
     patterns: BTreeMap<SubscriptionKey, Pattern>,
+    /// Tokens in all patterns of a connection; none of 0.
+    tokens: BTreeMap<u64, usize>,
+    tokens_per_connection_max: usize,
     generation: Arc<AtomicU64>,
     nobody: Arc<Route<T>>,
 }
 
 impl<T> Default for Router<T> {
     fn default() -> Self {
+        Self::with_tokens_per_connection_max(TOKENS_PER_CONNECTION_MAX_DEFAULT)
+    }
+}
+
+impl<T> Router<T> {
+    /// A router without subscriptions, in which the patterns of one connection have at most so many tokens together.
+    pub fn with_tokens_per_connection_max(tokens: usize) -> Self {
         Self {
             root: Node::default(),
             patterns: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            tokens_per_connection_max: tokens,
             generation: Arc::new(AtomicU64::new(1)),
             nobody: Arc::new(Route { targets: Vec::new() }),
         }
@@ -70,11 +87,18 @@ impl<T> Default for Router<T> {
 }
 
 impl<T: Clone> Router<T> {
-    /// Adds a subscription. Fails with [`Error::SubscriptionInUse`] if there is one with this key.
+    /// Adds a subscription. Fails with [`Error::SubscriptionInUse`] if there is one with this key, and with
+    /// [`Error::TooManyTokens`] if the connection's patterns would grow beyond the limit; nothing is changed then.
     pub fn subscribe(&mut self, key: SubscriptionKey, pattern: Pattern, to: T) -> Result<()> {
         let Entry::Vacant(vacant) = self.patterns.entry(key) else {
             return Err(Error::SubscriptionInUse { connection: key.connection, number: key.number });
         };
+        let (before, max) = (self.tokens.get(&key.connection).copied().unwrap_or(0), self.tokens_per_connection_max);
+        let tokens = before + pattern.tokens().count();
+        if tokens > max {
+            return Err(Error::TooManyTokens { connection: key.connection, tokens, max });
+        }
+        self.tokens.insert(key.connection, tokens);
         self.root.insert(pattern.tokens(), Target { key, to });
         vacant.insert(pattern);
         self.invalidate();
@@ -85,6 +109,12 @@ impl<T: Clone> Router<T> {
     pub fn unsubscribe(&mut self, key: SubscriptionKey) -> Option<Pattern> {
         let pattern = self.patterns.remove(&key)?;
         self.root.remove(&mut pattern.tokens(), key);
+        if let Entry::Occupied(mut tokens) = self.tokens.entry(key.connection) {
+            *tokens.get_mut() -= pattern.tokens().count();
+            if *tokens.get() == 0 {
+                tokens.remove();
+            }
+        }
         self.invalidate();
         Some(pattern)
     }
@@ -178,8 +208,23 @@ mod tests {
         }
         assert_eq!(router.root.count(), 1 + 5 + 1 + 200 + 2, "root, a.b.c and a.*.c, x, its two hundred, *.b");
         assert!((1..=5).all(|connection| router.remove_connection(connection) == 100));
-        assert!(router.is_empty() && router.root.is_empty());
+        assert!(router.is_empty() && router.root.is_empty() && router.tokens.is_empty());
         assert_eq!(router.root.count(), 1);
+    }
+
+    #[test]
+    fn the_tokens_of_a_connection_are_limited() {
+        let mut router = Router::with_tokens_per_connection_max(5);
+        let mut subscribe = |number, text| router.subscribe(key(1, number), pattern(text), ()).map(|()| number);
+        assert!(subscribe(1, "a.*.>").is_ok());
+        let refused = subscribe(2, "a.b.c").expect_err("six");
+        assert!(matches!(refused, Error::TooManyTokens { connection: 1, tokens: 6, max: 5 }), "{refused}");
+        assert!(subscribe(2, "a.b").is_ok());
+        assert!(subscribe(3, "a").is_err());
+        router.subscribe(key(2, 1), pattern("a"), ()).expect("another connection has its own");
+        router.unsubscribe(key(1, 2)).expect("there");
+        router.subscribe(key(1, 3), pattern("x.y"), ()).expect("room again");
+        assert_eq!(router.root.count(), 1 + 2 + 2, "a.*, x.y");
     }
 
     #[test]
