@@ -218,6 +218,13 @@ impl<R> Backlog<R> {
         self.offered().saturating_sub(cursor)
     }
 
+    /// Takes credit away without a record: after [`resume`](Self::resume), for what the subscriber received before and
+    /// has not consumed yet.
+    pub fn spend(&mut self, bytes: usize) {
+        self.deficit += bytes.saturating_sub(self.credit).min(self.window);
+        self.credit = self.credit.saturating_sub(bytes);
+    }
+
     /// The sums.
     pub fn counts(&self) -> Counts {
         Counts {

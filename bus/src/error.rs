@@ -41,6 +41,9 @@ pub enum Error {
         /// The subscription's number on it.
         number: u32,
     },
+    /// The session could not do it.
+    #[error(transparent)]
+    Session(#[from] sinew_session::Error),
     /// The subscriptions of a connection would cost the server too much.
     #[error(
         "the subscriptions of connection {connection} would have {tokens} tokens together, at most {max} are allowed: \

@@ -310,6 +310,13 @@ impl Session {
         Pending { shared: &self.shared, number, reply, deadline, done: false }.await
     }
 
+    /// Asks the server without waiting for its answer, which is thrown away.
+    pub fn cast(&self, request: Request<'_>) {
+        if let Ok(number) = request.number.map_or_else(|| self.number(), Ok) {
+            pack_call(&self.shared.outbox, number, request);
+        }
+    }
+
     /// Waits until the server has taken in everything that was packed before, on all lanes. One round trip.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use sinew_transport_api::Lane;
 use crate::hello::verb::FRAGMENT;
 use crate::limits::SessionLimits;
 use crate::reassembly::Reassembly;
-use crate::record::{Header, REPLY, Run, SESSION};
+use crate::record::{REPLY, Record, Run, SESSION};
 
 /// What arrives on one connection.
 #[derive(Debug)]
@@ -56,6 +56,7 @@ impl Inbound {
     }
 }
 
-fn together(a: &Header, b: &Header) -> bool {
+fn together(a: &Record<'_>, b: &Record<'_>) -> bool {
+    let (a, b) = (a.header, b.header);
     a.service == b.service && (a.flags ^ b.flags) & REPLY == 0 && (a.service != SESSION || a.verb == b.verb)
 }

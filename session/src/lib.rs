@@ -35,3 +35,4 @@ mod sessions;
 pub use server::{Server, ServerBuilder};
 mod error;
 pub use error::{Error, Result};
+pub use sinew_transport_api::Lane;

@@ -103,6 +103,11 @@ impl<'a> Record<'a> {
         &self.block[self.start..self.end]
     }
 
+    /// The whole record, sharing the block's memory.
+    pub fn shared(&self) -> Bytes {
+        self.block.slice(self.start..self.end)
+    }
+
     /// Bytes of the whole record.
     pub fn size(&self) -> usize {
         self.end - self.start
@@ -139,13 +144,25 @@ impl<'a> Run<'a> {
         Ok(Self { block, at: 0, end: at })
     }
 
-    /// Parts off the longest run at the front whose records `same` takes for one; `None` when nothing is left.
-    pub fn split_run(&mut self, same: impl Fn(&Header, &Header) -> bool) -> Option<Self> {
+    /// The rest of `block` from the record at byte `at`, of a block that was parsed before. `None` at its end.
+    ///
+    /// # Panics
+    /// May panic, or later when iterated, if `block` was not accepted by [`parse`](Self::parse) or no record begins at
+    /// `at`.
+    #[inline]
+    pub fn resume(block: &'a Bytes, at: usize) -> Option<Self> {
+        (at < block.len()).then_some(Self { block, at, end: block.len() })
+    }
+
+    /// Parts off the longest run at the front whose records `same` takes for one (it is given the first of the run and
+    /// each next one); `None` when nothing is left.
+    #[inline]
+    pub fn split_run(&mut self, same: impl Fn(&Record<'a>, &Record<'a>) -> bool) -> Option<Self> {
         let start = self.at;
-        let first = self.next()?.header;
+        let first = self.next()?;
         let mut rest = *self;
         while let Some(record) = rest.next() {
-            if !same(&first, &record.header) {
+            if !same(&first, &record) {
                 break;
             }
             *self = rest;
@@ -250,7 +267,7 @@ mod tests {
         let block = block(&[(1, 1, b"", b"a"), (1, 2, b"", b"b"), (2, 0, b"", b""), (1, 3, b"", b"")]);
         let mut rest = Run::parse(&block).unwrap();
         let mut counts = Vec::new();
-        while let Some(run) = rest.split_run(|a, b| a.service == b.service) {
+        while let Some(run) = rest.split_run(|a, b| a.header.service == b.header.service) {
             counts.push(run.count());
         }
         assert_eq!(counts, [2, 1, 1]);
