@@ -203,3 +203,16 @@ pub(crate) async fn accept(listener: &mut Box<dyn Listener>) -> Outcome<Connecti
         }
     }
 }
+
+/// Connects, again and again while the listener has no place: it may take it a moment to see that others have left.
+pub(crate) async fn connect_in_time(kit: &Kit, endpoint: &Endpoint, options: &ConnectOptions) -> Outcome<Connection> {
+    within("a free place at the listener", async {
+        loop {
+            match kit.transport.connect(endpoint, options).await {
+                Err(error) if error.is_retryable() => tokio::time::sleep(Duration::from_millis(5)).await,
+                result => return Ok(result?),
+            }
+        }
+    })
+    .await?
+}

@@ -96,6 +96,8 @@ macro_rules! __each_case {
             identity::admission_is_asked_each_time, one, "admission is asked for each connection, so a removed key does not come back";
             identity::nothing_arrives_before_admission, one, "a peer that is refused delivers nothing, and others are served meanwhile";
             hostile::garbage_before_the_handshake_harms_nobody, one, "random bytes before the handshake harm nobody else";
+            hostile::a_silent_peer_at_the_door_holds_up_nobody, one, "a peer that connects and says nothing holds up nobody";
+            hostile::a_handshake_has_a_deadline, one, "a peer that says nothing does not keep its place among the pending";
             hostile::garbage_after_the_handshake_harms_nobody, one, "random bytes after the handshake harm nobody else";
         }
     };

@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::conformance::kit::{Kit, Outcome, Pair, Role, Stop, accept, ensure, within};
+use crate::conformance::kit::{Kit, Outcome, Pair, Role, Stop, accept, connect_in_time, ensure, within};
 use crate::conformance::traffic::{Tally, block, recv, round_trip, send, send_all};
 use crate::random::Random;
 use crate::{Connection, Lane, LaneSet, Limits, Listener};
@@ -183,23 +183,6 @@ pub(crate) async fn a_dropped_connect_leaves_nothing_behind(kit: Kit) -> Outcome
         Ok::<_, Stop>(())
     };
     tokio::select! { checked = checking => checked, served = serving => served }
-}
-
-/// Connects, again and again while the listener says that it is full: it may take it a moment to see that others left.
-async fn connect_in_time(
-    kit: &Kit,
-    endpoint: &crate::Endpoint,
-    options: &crate::ConnectOptions,
-) -> Outcome<Connection> {
-    within("a free place at the listener", async {
-        loop {
-            match kit.transport.connect(endpoint, options).await {
-                Err(error) if error.is_retryable() => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
-                result => return Ok(result?),
-            }
-        }
-    })
-    .await?
 }
 
 /// Accepts for ever and echoes on each connection until it ends.

@@ -1,9 +1,12 @@
 //! Garbage from peers that do not keep to the protocol: they may be cut off, nobody else may notice.
 
-use crate::conformance::kit::{Kit, Outcome, Stop, accept, ensure, within};
+use std::time::Duration;
+
+use crate::conformance::kit::{Kit, Outcome, Stop, accept, connect_in_time, ensure, within};
 use crate::conformance::subject::{RawPeer, Stage};
+use crate::conformance::traffic::round_trip;
 use crate::random::Random;
-use crate::{Error, Receiver};
+use crate::{Error, Limits, Receiver};
 
 /// Raw peers of a case.
 const ROUNDS: usize = 200;
@@ -54,6 +57,37 @@ pub(crate) async fn garbage_before_the_handshake_harms_nobody(kit: Kit) -> Outco
         }
     }
     Ok(())
+}
+
+/// With a handshake timeout that is longer than any wait of the kit, so that only serving others meanwhile helps.
+pub(crate) async fn a_silent_peer_at_the_door_holds_up_nobody(kit: Kit) -> Outcome {
+    let limits = Limits { handshake_timeout: Duration::from_secs(3600), ..kit.limits() };
+    let mut listener = kit.bind(&kit.listen_options(&limits)).await?;
+    let endpoint = listener.endpoint().clone();
+    let mut silent = Vec::new();
+    for _ in 0..5 {
+        silent.push(connect_raw(&kit, &endpoint, Stage::BeforeHandshake).await?);
+        kit.honest_round_trip(&mut listener, &limits).await?;
+    }
+    Ok(())
+}
+
+/// The listener reports it or not; it must not count it for ever.
+pub(crate) async fn a_handshake_has_a_deadline(kit: Kit) -> Outcome {
+    let limits = Limits { handshake_timeout: Duration::from_millis(300), pending_max: 2, ..kit.limits() };
+    let mut listener = kit.bind(&kit.listen_options(&limits)).await?;
+    let endpoint = listener.endpoint().clone();
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(connect_raw(&kit, &endpoint, Stage::BeforeHandshake).await?);
+    }
+    let options = kit.connect_options(&limits);
+    let (mut client, mut server) = within("a place among the pending", async {
+        let connecting = connect_in_time(&kit, &endpoint, &options);
+        tokio::try_join!(connecting, accept(&mut listener))
+    })
+    .await??;
+    round_trip(&mut client, &mut server, kit.seed).await
 }
 
 pub(crate) async fn garbage_after_the_handshake_harms_nobody(kit: Kit) -> Outcome {

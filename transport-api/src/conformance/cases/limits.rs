@@ -1,9 +1,7 @@
 //! Limits: on a block, at the sender and at the receiver, on lanes, on connections.
 
-use bytes::Bytes;
-
-use crate::conformance::kit::{Kit, Outcome, Pair, Role, accept, ensure, within};
-use crate::conformance::traffic::{Tally, block, round_trip, send, send_all};
+use crate::conformance::kit::{Kit, Outcome, Pair, Role, accept, connect_in_time, ensure, within};
+use crate::conformance::traffic::{Tally, block, round_trip, send_all};
 use crate::{Block, Error, Lane, LaneSet, Limits};
 
 pub(crate) async fn the_largest_block_passes_and_no_larger(kit: Kit) -> Outcome {
@@ -111,28 +109,7 @@ pub(crate) async fn connections_max_is_kept(kit: Kit) -> Outcome {
     drop(client);
     Tally::new(kit.seed, 1, &[]).receive_until_lost(&mut server.receiver).await?;
     drop(server);
-    // The listener may take a moment to count the end.
-    let (mut client, mut server) = within("room for another connection", async {
-        loop {
-            let connect = kit.transport.connect(&endpoint, &options);
-            tokio::pin!(connect);
-            let connected = tokio::select! {
-                connected = &mut connect => match connected {
-                    Ok(client) => Ok((client, accept(&mut listener).await?)),
-                    Err(error) => Err(error),
-                },
-                server = accept(&mut listener) => { let server = server?; connect.await.map(|client| (client, server)) }
-            };
-            match connected {
-                Ok(pair) => return Ok::<_, crate::conformance::kit::Stop>(pair),
-                Err(error) if error.is_retryable() => tokio::task::yield_now().await,
-                Err(error) => return Err(error.into()),
-            }
-        }
-    })
-    .await??;
-    send(&mut client.sender, Lane::CONTROL, Bytes::from_static(b"again").into()).await?;
-    let (_, bytes) = crate::conformance::traffic::recv(&mut server.receiver).await?;
-    ensure!(&bytes[..] == b"again", "the new connection gave {bytes:?}");
-    Ok(())
+    let connecting = connect_in_time(&kit, &endpoint, &options);
+    let (mut client, mut server) = tokio::try_join!(connecting, accept(&mut listener))?;
+    round_trip(&mut client, &mut server, kit.seed).await
 }
