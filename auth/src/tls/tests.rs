@@ -122,6 +122,38 @@ fn an_unlisted_client_gets_access_denied() {
     assert_eq!(admit.1.load(Ordering::Relaxed), 2);
 }
 
+/// Shows the public key of `shown`, signs with the secret of `held`.
+fn impostor(shown: &Identity, held: &Identity) -> Arc<CertifiedKey> {
+    let shown = shown.certified_key();
+    Arc::new(CertifiedKey::new(shown.cert.clone(), held.certified_key().key.clone()))
+}
+
+#[test]
+fn a_key_that_is_shown_but_not_held_gets_nowhere() {
+    let (server, client, thief) = (identity(1), identity(2), identity(3));
+
+    let (config, _) = client.tls_client_config(server.public_key(), ALPN);
+    let mut false_server = thief.tls_server_config(ALPN, None);
+    false_server.cert_resolver = Arc::new(AlwaysResolvesServerRawPublicKeys::new(impostor(&server, &thief)));
+    let (client_error, _) = Pair::new(config, false_server).run();
+    assert!(
+        matches!(client_error, Some(Error::InvalidCertificate(CertificateError::BadSignature))),
+        "{client_error:?}"
+    );
+
+    let (mut false_client, _) = thief.tls_client_config(server.public_key(), ALPN);
+    false_client.client_auth_cert_resolver =
+        Arc::new(AlwaysResolvesClientRawPublicKeys::new(impostor(&client, &thief)));
+    let admit = Arc::new(Only(client.public_key(), AtomicUsize::new(0)));
+    let mut pair = Pair::new(false_client, server.tls_server_config(ALPN, Some(admit)));
+    let (_, server_error) = pair.run();
+    assert!(
+        matches!(server_error, Some(Error::InvalidCertificate(CertificateError::BadSignature))),
+        "{server_error:?}"
+    );
+    assert!(pair.server.is_handshaking());
+}
+
 #[test]
 fn the_same_configuration_never_resumes() {
     let (server, client) = (identity(1), identity(2));
