@@ -131,6 +131,32 @@ mod tests {
         assert_eq!(from_cbor::<Tally>(&to_cbor(&tally)).unwrap(), tally);
     }
 
+    /// The bytes of the vector `name` in `docs/WIRE.md`.
+    fn vector(name: &str) -> Vec<u8> {
+        let page = include_str!("../../docs/WIRE.md");
+        let (_, rest) = page.split_once(&format!("```vector {name}\n")).expect("the page has this vector");
+        let digits: Vec<u8> = rest.bytes().take_while(|byte| *byte != b'`').filter(u8::is_ascii_hexdigit).collect();
+        digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn everything_is_as_the_page_says() {
+        let (length, subject) = publish_head(b"room.lamp");
+        let deliver = Header { service: SERVICE, verb: verb::DELIVER, flags: 0, call: 7 };
+        assert_eq!(encode(deliver, &[&length[..], subject].concat(), b"on"), vector("deliver"));
+        assert_eq!(encode(Header { verb: verb::GRANT, ..deliver }, &count_head(524_288), b""), vector("grant"));
+        assert_eq!(encode(Header { verb: verb::LAGGED, ..deliver }, &count_head(3), b""), vector("lagged"));
+        let ask = Subscribe {
+            pattern: "room.*".into(),
+            window_bytes: 2 << 20,
+            used_bytes: 0,
+            queue_records_max: 65_536,
+            queue_bytes_max: 8 << 20,
+            cursor: None,
+        };
+        assert_eq!(to_cbor(&ask), vector("subscribe"));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
         #[test]

@@ -75,6 +75,12 @@ impl SessionId {
     }
 }
 
+impl From<[u8; 16]> for SessionId {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
 impl std::fmt::Debug for SessionId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Half of it is enough for a log and not enough to resume.
@@ -131,7 +137,7 @@ mod tests {
             lanes: 8,
             lane_hash: LANE_HASH_FNV1A,
             space: String::new(),
-            resume: Some(SessionId([7; 16])),
+            resume: Some(SessionId::from([7; 16])),
         }
     }
 

@@ -106,7 +106,7 @@ impl LaneQueue {
         call: u32,
         shared: impl FnOnce() -> Bytes,
     ) -> usize {
-        if raw.len() >= SHARED_BODY_BYTES {
+        if raw.len() >= SHARED_BODY_BYTES || raw.len() > sizes.fragment {
             return self.push_readdressed_large(sizes, shared(), verb, call);
         }
         self.make_room(sizes, raw.len(), raw.len());

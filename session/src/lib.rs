@@ -36,3 +36,5 @@ pub use server::{Server, ServerBuilder};
 mod error;
 pub use error::{Error, Result};
 pub use sinew_transport_api::Lane;
+#[cfg(test)]
+mod golden;
