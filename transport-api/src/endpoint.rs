@@ -91,7 +91,8 @@ impl FromStr for Endpoint {
             Some((key, host_port)) => (Some(key.parse::<PublicKey>()?), host_port),
             None => (None, authority),
         };
-        let (host, port) = split_port(host_port).ok_or_else(|| fail("its port is no number from 0 to 65535"))?;
+        let (host, port) = split_port(host_port)
+            .ok_or_else(|| fail("it needs an IPv6 address in brackets, and a port from 0 to 65535"))?;
         if host.is_empty() && path.is_empty() {
             return Err(fail("it names neither a host nor a path"));
         }
@@ -113,15 +114,20 @@ impl FromStr for Endpoint {
     }
 }
 
+/// Splits `host:port` or `[address]:port`. `None` for what is neither, so that what is read can be written again.
 fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, rest) = rest.split_once(']')?;
+        if !host.contains(':') || host.contains('[') {
+            return None;
+        }
         return match rest.strip_prefix(':') {
             Some(port) => Some((host, Some(port.parse().ok()?))),
             None => rest.is_empty().then_some((host, None)),
         };
     }
     match authority.rsplit_once(':') {
+        _ if authority.contains(['[', ']']) => None,
         Some((host, port)) if !host.contains(':') => Some((host, Some(port.parse().ok()?))),
         Some(_) => None,
         None => Some((authority, None)),

@@ -1,6 +1,7 @@
 //! Finds the plug-in for a scheme: those linked with [`submit!`](crate::submit), or those given by hand.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
@@ -50,11 +51,14 @@ impl Registry {
     /// Adds one by hand.
     ///
     /// # Errors
-    /// `DuplicateScheme` when the scheme is taken.
+    /// `DuplicateScheme` when the scheme is taken; the one that was there stays.
     pub fn add(&mut self, scheme: &str, transport: Arc<dyn Transport>) -> Result<()> {
-        match self.transports.insert(scheme.to_owned(), transport) {
-            None => Ok(()),
-            Some(_) => Err(Error::DuplicateScheme { scheme: scheme.to_owned() }),
+        match self.transports.entry(scheme.to_owned()) {
+            Entry::Vacant(place) => {
+                place.insert(transport);
+                Ok(())
+            }
+            Entry::Occupied(_) => Err(Error::DuplicateScheme { scheme: scheme.to_owned() }),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::conformance::kit::{Kit, Outcome, Pair, Role, Stop, accept};
 use crate::conformance::traffic::{Tally, block, round_trip, send, send_all, sizes};
-use crate::{Lane, Sender};
+use crate::{Lane, Limits, Sender};
 
 /// How many blocks a case sends: enough for every size class many times over.
 const BLOCKS: usize = 400;
@@ -41,7 +41,8 @@ pub(crate) async fn each_lane_keeps_its_order(kit: Kit) -> Outcome {
     if lanes < 2 {
         return Err(Stop::Skip("the transport has one lane".to_owned()));
     }
-    let limits = kit.limits();
+    // So that many blocks may wait in each lane.
+    let limits = Limits { queue_bytes_max: 4 * 1024 * 1024, ..kit.limits() };
     for role in Role::BOTH {
         let Pair { mut ours, mut theirs, .. } = kit.pair(role, &limits).await?;
         ours.sender.open_lanes(lanes)?;

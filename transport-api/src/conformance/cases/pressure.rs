@@ -66,8 +66,8 @@ pub(crate) async fn a_stuck_peer_holds_up_no_other(kit: Kit) -> Outcome {
     // Neither the stuck client nor the server's end of it is read.
     let out = fill(&kit, &mut stuck_server.sender, Lane::CONTROL, bound(&kit, &limits)).await?;
     let back = fill(&kit, &mut stuck.sender, Lane::CONTROL, bound(&kit, &limits)).await?;
-    for _ in 0..20 {
-        round_trip(&mut free, &mut free_server, kit.seed).await?;
+    for number in 0..20 {
+        round_trip(&mut free, &mut free_server, kit.seed.wrapping_add(number)).await?;
     }
     kit.honest_round_trip(&mut listener, &limits).await?;
     for (receiver, count) in [(&mut stuck.receiver, out), (&mut stuck_server.receiver, back)] {
