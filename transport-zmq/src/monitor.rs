@@ -1,0 +1,116 @@
+//! What happens to a socket's connections, as libzmq's monitor tells it: the only place where a refused handshake shows.
+
+use std::io;
+
+use crate::context::unique;
+use crate::message::Message;
+use crate::socket::{Socket, Watched};
+
+/// Receives the events of one socket.
+pub(crate) struct Monitor {
+    watched: Watched,
+}
+
+/// What the monitor tells, as far as we ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Nobody took the connection.
+    NotConnected,
+    /// The handshake of ZMTP, and of CURVE where there is one, is done.
+    Ready,
+    /// The peer was refused, with ZAP's status code.
+    NotAdmitted(u32),
+    /// The connection ended while the handshake went on.
+    Interrupted,
+    /// The two sides do not want the same security mechanism.
+    OtherMechanism,
+    /// A key did not fit.
+    WrongKey,
+    /// What came was no ZMTP.
+    NoZmtp,
+    /// The connection ended.
+    Disconnected,
+}
+
+/// Events about handshakes that failed.
+pub(crate) const FAILURES: u32 = zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+/// Events from `connect` to the end of the handshake.
+pub(crate) const CONNECTING: u32 =
+    FAILURES | zmq_sys::ZMQ_EVENT_HANDSHAKE_SUCCEEDED | zmq_sys::ZMQ_EVENT_CLOSED | zmq_sys::ZMQ_EVENT_DISCONNECTED;
+
+impl Monitor {
+    /// Watches `socket`, which must not be bound or connected yet.
+    pub(crate) fn of(socket: &Socket, events: u32) -> io::Result<Self> {
+        let address = format!("inproc://sinew-monitor-{}", unique());
+        socket.monitor(&address, events)?;
+        let pair = Socket::open(zmq::PAIR)?;
+        // No mark: a full monitor would hold up libzmq's own thread, and with it every connection.
+        pair.set(zmq_sys::ZMQ_RCVHWM, 0)?;
+        pair.connect(&address)?;
+        Ok(Self { watched: Watched::new(pair)? })
+    }
+
+    /// The next event, if there is one.
+    pub(crate) fn take(&mut self) -> io::Result<Option<Event>> {
+        let (mut head, mut endpoint) = (Message::new(), Message::new());
+        while self.watched.socket.receive(&mut head)? {
+            if head.has_more() {
+                self.watched.socket.receive(&mut endpoint)?;
+            }
+            if let Some(event) = parse(head.bytes()) {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for the next event. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> io::Result<Event> {
+        loop {
+            if let Some(event) = self.take()? {
+                return Ok(event);
+            }
+            if !self.watched.socket.events()?.readable {
+                self.watched.signalled().await?;
+            }
+        }
+    }
+}
+
+/// zmq_socket_monitor(3): a number of 16 bits and a value of 32, in the machine's order.
+fn parse(head: &[u8]) -> Option<Event> {
+    let (number, value) = head.split_at_checked(2)?;
+    let number = u32::from(u16::from_ne_bytes(number.try_into().ok()?));
+    let value = u32::from_ne_bytes(value.try_into().ok()?);
+    Some(match number {
+        zmq_sys::ZMQ_EVENT_CLOSED => Event::NotConnected,
+        zmq_sys::ZMQ_EVENT_HANDSHAKE_SUCCEEDED => Event::Ready,
+        zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_AUTH => Event::NotAdmitted(value),
+        zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL => Event::Interrupted,
+        zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL => match value {
+            zmq_sys::ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH => Event::OtherMechanism,
+            zmq_sys::ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC => Event::WrongKey,
+            _ => Event::NoZmtp,
+        },
+        zmq_sys::ZMQ_EVENT_DISCONNECTED => Event::Disconnected,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_read_and_the_rest_is_skipped() {
+        let message = |number: u16, value: u32| [&number.to_ne_bytes()[..], &value.to_ne_bytes()].concat();
+        assert_eq!(parse(&message(0x4000, 400)), Some(Event::NotAdmitted(400)));
+        assert_eq!(parse(&message(0x2000, 0x1100_0002)), Some(Event::OtherMechanism));
+        assert_eq!(parse(&message(0x2000, 7)), Some(Event::NoZmtp));
+        assert_eq!(parse(&message(0x0008, 7)), None);
+        assert_eq!(parse(&[1]), None);
+        assert_eq!(parse(&[1, 0, 0]), None);
+    }
+}

@@ -1,0 +1,80 @@
+//! The socket options, each with its reason.
+
+use std::io;
+use std::time::Duration;
+
+use sinew_transport_api::Limits;
+
+use crate::frames::{BLOCK_HEADER, CONTROL_BYTES_MAX};
+use crate::socket::{
+    Socket, ZMQ_HICCUP_MSG, ZMQ_IN_BATCH_SIZE, ZMQ_OUT_BATCH_SIZE, ZMQ_ROUTER_NOTIFY, ZMQ_ZAP_ENFORCE_DOMAIN,
+};
+
+/// ZMTP's own heartbeat: a backstop for a network that went silent. Liveness proper is the session's.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Without a byte for this long the connection is given up.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(15);
+/// What libzmq reads and writes at once: measured to help from 16 KiB blocks on.
+const BATCH_BYTES: i32 = 64 * 1024;
+/// The least of the high-water mark: fewer would make a wake-up of each few blocks.
+const MARK_MIN: usize = 8;
+
+/// What a DEALER says to itself when its connection is gone: one byte of a kind that no peer has a use for.
+pub(crate) const GONE: &[u8] = &[0];
+
+/// Both kinds of socket.
+pub(crate) fn set_shared(socket: &Socket, limits: &Limits, handshake: Duration) -> io::Result<()> {
+    // The marks count messages; together with the largest message they keep to the bound in bytes.
+    let mark = (limits.queue_bytes_max / limits.block_bytes_max.max(1)).clamp(MARK_MIN, 1_000) as i32;
+    socket.set(zmq_sys::ZMQ_SNDHWM, mark)?;
+    socket.set(zmq_sys::ZMQ_RCVHWM, mark)?;
+    let largest = (limits.block_bytes_max + BLOCK_HEADER).max(CONTROL_BYTES_MAX);
+    socket.set_bytes(zmq_sys::ZMQ_MAXMSGSIZE, &(largest as i64).to_ne_bytes())?;
+    socket.set(zmq_sys::ZMQ_HANDSHAKE_IVL, milliseconds(handshake))?;
+    socket.set(zmq_sys::ZMQ_HEARTBEAT_IVL, milliseconds(HEARTBEAT))?;
+    socket.set(zmq_sys::ZMQ_HEARTBEAT_TIMEOUT, milliseconds(HEARTBEAT_TIMEOUT))?;
+    socket.set(zmq_sys::ZMQ_HEARTBEAT_TTL, milliseconds(HEARTBEAT_TIMEOUT))?;
+    socket.set(zmq_sys::ZMQ_IPV6, 1)?;
+    socket.set(ZMQ_IN_BATCH_SIZE, BATCH_BYTES)?;
+    socket.set(ZMQ_OUT_BATCH_SIZE, BATCH_BYTES)
+}
+
+/// A client: one DEALER is one connection, which is never made again by itself.
+pub(crate) fn set_dealer(socket: &Socket) -> io::Result<()> {
+    socket.set(zmq_sys::ZMQ_RECONNECT_IVL, -1)?;
+    socket.set(zmq_sys::ZMQ_IMMEDIATE, 1)?;
+    socket.set_bytes(ZMQ_HICCUP_MSG, GONE)
+}
+
+/// A server: told of each peer that comes and goes, and of each message that cannot be delivered.
+pub(crate) fn set_router(socket: &Socket) -> io::Result<()> {
+    const CONNECT_AND_DISCONNECT: i32 = 3;
+    socket.set(zmq_sys::ZMQ_ROUTER_MANDATORY, 1)?;
+    socket.set(zmq_sys::ZMQ_ROUTER_HANDOVER, 0)?;
+    socket.set(zmq_sys::ZMQ_BACKLOG, 1024)?;
+    socket.set(ZMQ_ROUTER_NOTIFY, CONNECT_AND_DISCONNECT)
+}
+
+/// CURVE at a server. Without the enforced domain libzmq admits whoever comes when no ZAP handler answers.
+pub(crate) fn set_curve_server(socket: &Socket, secret: &[u8; 32], domain: &str) -> io::Result<()> {
+    socket.set(zmq_sys::ZMQ_CURVE_SERVER, 1)?;
+    socket.set_bytes(zmq_sys::ZMQ_CURVE_SECRETKEY, secret)?;
+    socket.set_bytes(zmq_sys::ZMQ_ZAP_DOMAIN, domain.as_bytes())?;
+    socket.set(ZMQ_ZAP_ENFORCE_DOMAIN, 1)
+}
+
+/// CURVE at a client.
+pub(crate) fn set_curve_client(
+    socket: &Socket,
+    public: &[u8; 32],
+    secret: &[u8; 32],
+    server: &[u8; 32],
+) -> io::Result<()> {
+    socket.set_bytes(zmq_sys::ZMQ_CURVE_SERVERKEY, server)?;
+    socket.set_bytes(zmq_sys::ZMQ_CURVE_PUBLICKEY, public)?;
+    socket.set_bytes(zmq_sys::ZMQ_CURVE_SECRETKEY, secret)
+}
+
+fn milliseconds(time: Duration) -> i32 {
+    i32::try_from(time.as_millis()).unwrap_or(i32::MAX).max(1)
+}

@@ -1,0 +1,339 @@
+//! The task that owns a listener's ROUTER: it knows every peer, moves messages in both directions, and never waits for
+//! one of them.
+//!
+//! **Invariants.** A peer is in the table from libzmq's notice that it came to the notice that it went. It is *ended*
+//! at most once; from then on nothing of it is taken in, and nothing but a last word sent. A peer that is full is parked
+//! and tried again at each wake-up.
+
+mod admission;
+mod peers;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sinew_transport_api::Error;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+pub(crate) use self::admission::Rules;
+use self::peers::{Peers, Stage};
+use crate::client::next_message;
+use crate::frames::{Code, Frame, Refuse};
+use crate::link::{Doorbell, End, Outgoing};
+use crate::message::Message;
+use crate::monitor::{Event, Monitor};
+use crate::porch::Porch;
+use crate::socket::{Sent, Watched};
+
+/// After so many messages the task lets others have a turn.
+const TURN: usize = 100;
+/// Messages to one peer before it is the next one's turn.
+const SHARE: usize = 32;
+/// A backstop while somebody is parked: a call for one peer may take in the signal that was meant for another.
+const PARKED_RETRY: Duration = Duration::from_millis(20);
+/// A quiet peer is asked for so often: when its queue was full at the moment it went, libzmq's notice is lost.
+const SWEEP: Duration = Duration::from_secs(10);
+/// How long libzmq may still bring out last words after the end.
+const LAST_WORD_MS: i32 = 1_000;
+
+pub(crate) struct Router {
+    router: Watched,
+    monitor: Monitor,
+    rules: Rules,
+    porch: Arc<Porch>,
+    closing: Arc<Closing>,
+    doorbell: Arc<Doorbell>,
+    peers: Peers,
+    /// Places of peers that want to send, and of those that were full.
+    wanting: Vec<usize>,
+    parked: Vec<usize>,
+    next_sweep: Instant,
+    unbound: bool,
+}
+
+/// How a listener asks its router to end, and learns that it takes nobody any more.
+pub(crate) struct Closing {
+    asked: AtomicBool,
+    bell: tokio::sync::Notify,
+    done: watch::Sender<bool>,
+}
+
+impl Default for Closing {
+    fn default() -> Self {
+        Self { asked: AtomicBool::new(false), bell: tokio::sync::Notify::new(), done: watch::Sender::new(false) }
+    }
+}
+
+impl Closing {
+    pub(crate) fn ask(&self) {
+        self.asked.store(true, Ordering::Release);
+        self.bell.notify_one();
+    }
+
+    /// Waits until the address is free, or until newcomers are turned away where connections live on.
+    pub(crate) async fn done(&self) {
+        // The sender is in `self`: it cannot be gone.
+        let _ = self.done.subscribe().wait_for(|done| *done).await;
+    }
+}
+
+impl Router {
+    pub(crate) fn new(
+        router: Watched,
+        monitor: Monitor,
+        rules: Rules,
+        porch: Arc<Porch>,
+        closing: Arc<Closing>,
+    ) -> Self {
+        Self {
+            router,
+            monitor,
+            rules,
+            porch,
+            closing,
+            doorbell: Arc::default(),
+            peers: Peers::default(),
+            wanting: Vec::new(),
+            parked: Vec::new(),
+            next_sweep: Instant::now() + SWEEP,
+            unbound: false,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        match self.serve().await {
+            // A failure means that last words do not arrive, which the peers bear.
+            Ok(()) => drop(self.router.socket.set(zmq_sys::ZMQ_LINGER, LAST_WORD_MS)),
+            Err(cause) => self.porch.fail(Error::Io { what: format!("serving {}", self.rules.endpoint), cause }),
+        }
+    }
+
+    async fn serve(&mut self) -> io::Result<()> {
+        let mut turn = 0;
+        loop {
+            turn += self.receive()? + self.send()?;
+            self.read_monitor()?;
+            self.look_at_the_clock()?;
+            if self.is_finished()? {
+                return Ok(());
+            }
+            if turn >= TURN {
+                turn = 0;
+                tokio::task::yield_now().await;
+            }
+            // Taking in what libzmq's threads said may have made room for those who are parked.
+            let readable = self.router.socket.events()?.readable;
+            self.wanting.append(&mut self.parked);
+            let sent = self.send()?;
+            turn += sent;
+            if readable || sent > 0 || !self.wanting.is_empty() {
+                continue;
+            }
+            turn = 0;
+            self.wait().await?;
+        }
+    }
+
+    async fn wait(&mut self) -> io::Result<()> {
+        let parked = (!self.parked.is_empty()).then(|| Instant::now() + PARKED_RETRY);
+        let times = [Some(self.next_sweep), self.peers.next_deadline(), parked];
+        let until = times.into_iter().flatten().min().expect("the sweep has a time");
+        tokio::select! {
+            signalled = self.router.signalled() => signalled,
+            () = self.doorbell.rung.notified() => Ok(()),
+            () = self.closing.bell.notified() => Ok(()),
+            event = self.monitor.next() => self.tell(event?),
+            () = sleep_until(until) => Ok(()),
+        }
+    }
+
+    /// Takes in what has come, up to one turn's worth. Gives the number of messages.
+    fn receive(&mut self) -> io::Result<usize> {
+        let mut from = Message::new();
+        for count in 0..TURN {
+            if !self.router.socket.receive(&mut from)? {
+                return Ok(count);
+            }
+            let mut message = Message::new();
+            if !from.has_more() || !self.router.socket.receive(&mut message)? {
+                continue;
+            }
+            let one_part = !message.has_more();
+            let mut rest = Message::new();
+            let mut more = !one_part;
+            while more && self.router.socket.receive(&mut rest)? {
+                more = rest.has_more();
+            }
+            self.take_in(from.bytes(), message, one_part);
+        }
+        Ok(TURN)
+    }
+
+    fn take_in(&mut self, from: &[u8], message: Message, one_part: bool) {
+        // What a peer sent carries properties of its connection; libzmq's own notices carry none.
+        if message.bytes().is_empty() && one_part && message.property(c"Socket-Type").is_none() {
+            match self.peers.find(from) {
+                Some(slot) => self.gone(slot, "the connection was cut"),
+                None => self.knocked(from),
+            }
+            return;
+        }
+        let Some(slot) = self.peers.find(from) else { return };
+        let frame = if one_part { Frame::parse(message.bytes()) } else { Err("it sent a message of several parts") };
+        self.peers[slot].quiet = false;
+        let result = match (&self.peers[slot].stage, frame) {
+            (Stage::Ended, _) => return,
+            (_, Err(why)) => Err(why),
+            (Stage::Live(link), Ok(Frame::Block(lane))) => link.take_in_block(lane, message.into_block()),
+            (Stage::Live(link), Ok(frame)) => link.take_in(&frame),
+            (Stage::Knocking, Ok(Frame::Hello(terms))) => {
+                self.admit(slot, terms, &message);
+                return;
+            }
+            (Stage::Knocking, Ok(_)) => Err("it did not begin with a hello"),
+        };
+        if let Err(why) = result {
+            self.cut_off(slot, why);
+        }
+    }
+
+    /// Sends what connections want to send, as far as libzmq takes it. Gives the number of messages.
+    fn send(&mut self) -> io::Result<usize> {
+        self.doorbell.take(&mut self.wanting);
+        let mut sent = 0;
+        for slot in std::mem::take(&mut self.wanting) {
+            sent += self.send_to(slot)?;
+        }
+        Ok(sent)
+    }
+
+    fn send_to(&mut self, slot: usize) -> io::Result<usize> {
+        for count in 0..SHARE {
+            let Some(peer) = self.peers.get(slot) else { return Ok(count) };
+            if peer.message.is_none() {
+                peer.message = match &peer.stage {
+                    Stage::Live(link) => next_message(link, &mut peer.out),
+                    _ => peer.out.pop_front().map(Outgoing::message),
+                };
+            }
+            let Some(message) = &mut peer.message else {
+                self.leave_if_over(slot);
+                return Ok(count);
+            };
+            match self.router.socket.send_to(&peer.id, message)? {
+                Sent::Done => peer.message = None,
+                Sent::Full => {
+                    self.parked.push(slot);
+                    return Ok(count);
+                }
+                Sent::NoPeer => {
+                    self.gone(slot, "the connection was cut");
+                    return Ok(count);
+                }
+            }
+        }
+        self.wanting.push(slot);
+        Ok(SHARE)
+    }
+
+    /// All is sent: if nobody holds the connection any more, the peer is told, since libzmq cannot disconnect it.
+    fn leave_if_over(&mut self, slot: usize) {
+        let over = matches!(&self.peers[slot].stage, Stage::Live(link) if link.is_over());
+        if over {
+            self.dismiss(slot, Frame::Abort);
+        }
+    }
+
+    /// The peer broke a rule.
+    fn cut_off(&mut self, slot: usize, why: &'static str) {
+        match &self.peers[slot].stage {
+            Stage::Live(link) => {
+                link.end(End::Protocol(why));
+                self.dismiss(slot, Frame::Abort);
+            }
+            Stage::Knocking => {
+                let peer = format!("a peer of {}", self.rules.endpoint);
+                self.porch.report(Error::Protocol { peer, why: why.to_owned() });
+                self.dismiss(slot, Frame::Refuse(Refuse::new(Code::Protocol, 0, why)));
+            }
+            Stage::Ended => {}
+        }
+    }
+
+    /// Ends a peer with a last word.
+    fn dismiss(&mut self, slot: usize, word: Frame) {
+        self.peers.end(slot);
+        let peer = &mut self.peers[slot];
+        peer.out.clear();
+        peer.out.push_back(Outgoing::Control(word));
+        self.wanting.push(slot);
+    }
+
+    /// libzmq has no such peer any more.
+    fn gone(&mut self, slot: usize, why: &str) {
+        if let Stage::Live(link) = self.peers.remove(slot) {
+            link.end(End::Lost(why.to_owned()));
+        }
+    }
+
+    fn read_monitor(&mut self) -> io::Result<()> {
+        while let Some(event) = self.monitor.take()? {
+            self.tell(event)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, event: Event) -> io::Result<()> {
+        match event {
+            Event::NotConnected => drop(self.closing.done.send_replace(true)),
+            event => self.rules.explain(event).into_iter().for_each(|error| self.porch.report(error)),
+        }
+        Ok(())
+    }
+
+    fn look_at_the_clock(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        while let Some(slot) = self.peers.late(now) {
+            self.too_late(slot);
+        }
+        if now >= self.next_sweep {
+            self.next_sweep = now + SWEEP;
+            for slot in self.peers.quiet() {
+                // Costs the peer nothing: it is given back no byte.
+                self.peers[slot].out.push_back(Outgoing::Control(Frame::Credit(0)));
+                self.wanting.push(slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the listener is closed and nobody is left; before that the address is freed.
+    fn is_finished(&mut self) -> io::Result<bool> {
+        if !self.closing.asked.load(Ordering::Acquire) {
+            return Ok(false);
+        }
+        if self.peers.live() > 0 {
+            self.closing.done.send_replace(true);
+            return Ok(false);
+        }
+        if !self.unbound {
+            self.unbound = true;
+            self.closing.done.send_replace(false);
+            self.router.socket.unbind(&self.rules.bound)?;
+        }
+        Ok(*self.closing.done.borrow())
+    }
+}
+
+impl Drop for Router {
+    /// Also when the runtime is shut down under it: whoever waits elsewhere must not wait for ever.
+    fn drop(&mut self) {
+        for link in self.peers.links() {
+            link.end(End::Lost("it was ended here".to_owned()));
+        }
+        self.porch.close();
+        self.closing.done.send_replace(true);
+    }
+}
