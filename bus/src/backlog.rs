@@ -95,8 +95,9 @@ impl Counts {
 /// the queue is full.
 ///
 /// **Credit** is in bytes of records, each counted as the size that [`offer`](Self::offer) is told, at least 1. The
-/// subscriber opens a window when it subscribes and grants back what it has consumed, counted in the same way. A record
-/// larger than the whole window passes when all credit is there.
+/// subscriber opens a window when it subscribes and grants back what it has consumed, counted in the same way, once that
+/// is a quarter of the window. So what is missing of the window may be less than a quarter for ever, and a record larger
+/// than the credit, or than the whole window, passes when three quarters of the credit are there.
 #[derive(Debug)]
 pub struct Backlog<R> {
     /// What may still be sent. 0 while detached.
@@ -260,9 +261,9 @@ impl<R> Backlog<R> {
         self.attached
     }
 
-    /// Whether a record of this cost may be sent: there is credit, or all credit is there.
+    /// Whether a record of this cost may be sent: there is credit, or as much of it as a subscriber is sure to give.
     fn covers(&self, cost: usize) -> bool {
-        cost <= self.credit || (self.credit == self.window && self.deficit == 0)
+        cost <= self.credit || (self.credit >= self.window - self.window / 4 && self.deficit == 0)
     }
 
     fn pay(&mut self, cost: usize) {

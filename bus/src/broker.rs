@@ -132,7 +132,8 @@ impl BusAttachment {
         let number = record.header.call;
         if let Some(outlet) = self.outlets.get(&number) {
             let gap = outlet.resume(self.link.clone(), ask.cursor.unwrap_or(0), ask.used_bytes);
-            return Ok(Subscribed { gap: ask.cursor.map(|_| gap) });
+            let window_bytes = Some(outlet.window_bytes() as u64);
+            return Ok(Subscribed { gap: ask.cursor.map(|_| gap), window_bytes });
         }
         let limits = &self.shared.limits;
         if self.outlets.len() >= limits.subscriptions_max {
@@ -153,7 +154,7 @@ impl BusAttachment {
         let entered = self.shared.router().subscribe(self.key(number), pattern, outlet.clone());
         entered.map_err(|error| bad_request(&error.to_string()))?;
         self.outlets.insert(number, outlet);
-        Ok(Subscribed { gap: None })
+        Ok(Subscribed { gap: None, window_bytes: Some(window as u64) })
     }
 
     fn unsubscribe(&mut self, lane: Lane, record: &Record<'_>) {
@@ -163,7 +164,11 @@ impl BusAttachment {
         };
         self.shared.router().unsubscribe(self.key(ask.number));
         match self.outlets.remove(&ask.number) {
-            Some(outlet) => self.link.reply(lane, &record.header, &outlet.tally()),
+            Some(outlet) => {
+                self.link.reply(lane, &record.header, &outlet.tally());
+                // Cached routes may keep the outlet itself for long, but not what waits in it.
+                outlet.suspend();
+            }
             None => {
                 let reason = format!("this session has no subscription {}; it was ended before", ask.number);
                 self.link.fail(lane, &record.header, &Failure { code: "not-found".into(), reason });

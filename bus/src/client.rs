@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sinew_session::{Consumer, Error as SessionError, HEADER_BYTES, Header, Request, Restore, Run, Session, to_cbor};
+use sinew_session::{
+    Consumer, Error as SessionError, HEADER_BYTES, Header, Reply, Request, Restore, Run, Session, to_cbor,
+};
 
 use crate::inbox::Inbox;
 use crate::protocol::{CALL_SECONDS, SERVICE, Subscribe, Subscribed, Tally, Unsubscribe, count_of, publish_head, verb};
@@ -91,18 +93,24 @@ impl Bus {
     /// # Errors
     /// `Session` with `Failed` if the server says no (a limit, say), or if it cannot be asked.
     pub async fn subscribe_with(&self, pattern: &Pattern, options: SubscribeOptions) -> Result<Subscription> {
-        let number = self.session.number()?;
-        let inbox = Arc::new(Inbox::new(number, pattern.as_str().to_owned(), options));
-        self.inboxes.lock().insert(number, inbox.clone());
-        // From here on dropping it, by a failure or by the caller, forgets it again.
-        let subscription = Subscription::new(self.clone(), inbox.clone());
         loop {
-            match self.session.call(subscribe_request(&inbox, None)).await {
-                // The connection was cut in between; whether it stands or not, ask again over the next one.
-                Err(SessionError::OutcomeUnknown) => {}
+            let number = self.session.number()?;
+            let inbox = Arc::new(Inbox::new(number, pattern.as_str().to_owned(), options));
+            self.inboxes.lock().insert(number, inbox.clone());
+            // From here on dropping it, by a failure or by the caller, forgets it again.
+            let subscription = Subscription::new(self.clone(), inbox.clone());
+            // Confirmed where the answer arrives, so that a cut behind it restores the subscription.
+            let confirm = move |reply: &sinew_session::Result<Reply>| {
+                if let Ok(Ok(subscribed)) = reply.as_ref().map(Reply::read::<Subscribed>) {
+                    inbox.confirm(&subscribed);
+                }
+            };
+            match self.session.call_seen(subscribe_request(&subscription.inbox, None), confirm).await {
+                // The connection was cut in between. Whether this one stands or not, and whatever has come for it,
+                // it is given up, and another one asked for.
+                Err(SessionError::OutcomeUnknown) => drop(subscription),
                 reply => {
                     reply?.read::<Subscribed>()?;
-                    inbox.confirm(None);
                     return Ok(subscription);
                 }
             }
@@ -110,27 +118,21 @@ impl Bus {
     }
 
     pub(crate) async fn unsubscribe(&self, inbox: &Inbox) -> Result<Tally> {
-        let body = to_cbor(&Unsubscribe { number: inbox.number });
-        let key = inbox.pattern.as_bytes();
-        let request = Request { service: SERVICE, verb: verb::UNSUBSCRIBE, number: None, key, body, deadline: CALL };
-        let reply = self.session.call(request).await;
-        self.inboxes.lock().remove(&inbox.number);
+        let reply = self.session.call(unsubscribe_request(inbox.number, &inbox.pattern)).await;
+        if matches!(reply, Ok(_) | Err(SessionError::Failed(_))) {
+            self.inboxes.lock().remove(&inbox.number);
+        }
         Ok(reply?.read()?)
     }
 
     /// Ends a subscription without waiting, if it has not been ended.
     pub(crate) fn forget(&self, inbox: &Inbox) {
-        if self.inboxes.lock().remove(&inbox.number).is_some() {
-            let body = to_cbor(&Unsubscribe { number: inbox.number });
-            let key = inbox.pattern.as_bytes();
-            self.session.cast(Request {
-                service: SERVICE,
-                verb: verb::UNSUBSCRIBE,
-                number: None,
-                key,
-                body,
-                deadline: CALL,
-            });
+        let known = self.inboxes.lock().remove(&inbox.number).is_some();
+        if known {
+            self.inboxes.leaving().insert(inbox.number, inbox.pattern.clone());
+            let inboxes = self.inboxes.clone();
+            let number = inbox.number;
+            self.session.cast(unsubscribe_request(number, &inbox.pattern), move |reply| inboxes.left(number, &reply));
         }
     }
 
@@ -170,13 +172,37 @@ fn subscribe_request(inbox: &Inbox, standing: Option<(Option<u64>, u64)>) -> Req
     }
 }
 
+fn unsubscribe_request(number: u32, pattern: &str) -> Request<'_> {
+    let body = to_cbor(&Unsubscribe { number });
+    Request { service: SERVICE, verb: verb::UNSUBSCRIBE, number: None, key: pattern.as_bytes(), body, deadline: CALL }
+}
+
 /// All subscriptions of a session, by number.
 #[derive(Debug, Default)]
-struct Inboxes(Mutex<HashMap<u32, Arc<Inbox>>>);
+struct Inboxes {
+    open: Mutex<HashMap<u32, Arc<Inbox>>>,
+    /// Dropped ones with their patterns, until the server has said that they are gone: a cut may swallow the request.
+    leaving: Arc<Mutex<HashMap<u32, String>>>,
+}
 
 impl Inboxes {
     fn lock(&self) -> MutexGuard<'_, HashMap<u32, Arc<Inbox>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leaving(&self) -> MutexGuard<'_, HashMap<u32, String>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn left(&self, number: u32, reply: &sinew_session::Result<Reply>) {
+        left(&self.leaving, number, reply);
+    }
+}
+
+/// The server's word on an unsubscribe: that it is gone, or was before.
+fn left(leaving: &Mutex<HashMap<u32, String>>, number: u32, reply: &sinew_session::Result<Reply>) {
+    if matches!(reply, Ok(_) | Err(SessionError::Failed(_))) {
+        leaving.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
     }
 }
 
@@ -196,12 +222,19 @@ impl Consumer for Inboxes {
     }
 
     fn restore(&self, restore: &mut Restore<'_>) {
+        if !restore.resumed() {
+            self.leaving().clear();
+        }
+        for (number, pattern) in self.leaving().clone() {
+            let leaving = self.leaving.clone();
+            restore.call(unsubscribe_request(number, &pattern), move |reply| left(&leaving, number, &reply));
+        }
         for inbox in self.lock().values() {
             let Some(standing) = inbox.standing(restore.resumed()) else { continue };
             let again = inbox.clone();
             restore.call(subscribe_request(inbox, Some(standing)), move |reply| {
                 match reply.and_then(|reply| reply.read::<Subscribed>()) {
-                    Ok(subscribed) => again.confirm(subscribed.gap),
+                    Ok(subscribed) => again.confirm(&subscribed),
                     // Cut again: the next restore asks again. Any other word of the server is its last.
                     Err(error) if error.is_retryable() => {}
                     Err(error) => again.end(&error),

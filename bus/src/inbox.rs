@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use sinew_session::Error as SessionError;
 
+use crate::protocol::Subscribed;
 use crate::subscription::Gap;
 
 /// What waits for the subscriber.
@@ -39,6 +40,12 @@ struct State {
     /// Messages received and losses told, together.
     cursor: u64,
     confirmed: bool,
+    /// The window that the server gave.
+    window_bytes: Option<u64>,
+    /// While it is being restored, what comes already: the gap belongs before it.
+    held: Option<VecDeque<Item>>,
+    /// A server that did not know us has begun to count anew, and the subscriber was not told yet.
+    unknown: bool,
     waker: Option<Waker>,
     ended: Option<SessionError>,
 }
@@ -56,34 +63,33 @@ impl Inbox {
     pub(crate) fn receive(&self, records: Bytes, count: u64) {
         let mut state = self.lock();
         state.unconsumed += records.len() as u64;
-        state.cursor += count;
-        state.items.push_back(Item::Records(records));
-        wake(state);
+        state.cursor = state.cursor.saturating_add(count);
+        enqueue(state, Item::Records(records));
     }
 
     /// The server says that so many were dropped here.
     pub(crate) fn lag(&self, count: u64) {
         let mut state = self.lock();
-        state.cursor += count;
-        state.items.push_back(Item::Lagged(count));
-        wake(state);
+        state.cursor = state.cursor.saturating_add(count);
+        enqueue(state, Item::Lagged(count));
     }
 
-    /// It stands at the server; what was missed before that, if it stood before.
-    pub(crate) fn confirm(&self, gap: Option<u64>) {
+    /// It stands at the server; what was missed before that, if it stood before. To be called where the answer arrives:
+    /// a cut after it must find the subscription confirmed.
+    pub(crate) fn confirm(&self, subscribed: &Subscribed) {
         let mut state = self.lock();
+        state.window_bytes = subscribed.window_bytes;
         if !std::mem::replace(&mut state.confirmed, true) {
             return;
         }
-        let gap = match gap {
-            Some(0) => return,
-            Some(count) => {
-                state.cursor += count;
-                Gap::Exact(count)
-            }
-            None => Gap::Unknown,
-        };
-        state.items.push_back(Item::Gap(gap));
+        let missed = subscribed.gap.unwrap_or(0);
+        state.cursor = state.cursor.saturating_add(missed);
+        if std::mem::take(&mut state.unknown) || subscribed.gap.is_none() {
+            state.items.push_back(Item::Gap(Gap::Unknown));
+        } else if missed > 0 {
+            state.items.push_back(Item::Gap(Gap::Exact(missed)));
+        }
+        state.let_go();
         wake(state);
     }
 
@@ -91,17 +97,23 @@ impl Inbox {
     /// if the subscription never stood. A server that has not `resumed` the session counts anew.
     pub(crate) fn standing(&self, resumed: bool) -> Option<(Option<u64>, u64)> {
         let mut state = self.lock();
+        if !state.confirmed || state.ended.is_some() {
+            return None;
+        }
         state.ungranted = 0;
         if !resumed {
             state.cursor = 0;
+            state.unknown = true;
         }
-        state.confirmed.then_some((resumed.then_some(state.cursor), state.unconsumed))
+        state.held.get_or_insert_default();
+        Some((resumed.then_some(state.cursor), state.unconsumed))
     }
 
     /// The session is over; what is here can still be consumed.
     pub(crate) fn end(&self, why: &SessionError) {
         let mut state = self.lock();
         state.ended.get_or_insert_with(|| why.clone());
+        state.let_go();
         wake(state);
     }
 
@@ -131,8 +143,27 @@ impl Inbox {
         let mut state = self.lock();
         state.unconsumed = state.unconsumed.saturating_sub(bytes);
         state.ungranted += bytes;
-        let due = state.ungranted >= self.options.window_bytes as u64 / 4;
+        let window = state.window_bytes.unwrap_or(self.options.window_bytes as u64);
+        let due = state.ungranted >= window / 4;
         due.then(|| std::mem::take(&mut state.ungranted))
+    }
+}
+
+impl State {
+    /// Gives out what was held back.
+    fn let_go(&mut self) {
+        let held = self.held.take();
+        self.items.extend(held.into_iter().flatten());
+    }
+}
+
+fn enqueue(mut state: MutexGuard<'_, State>, item: Item) {
+    match &mut state.held {
+        Some(held) => held.push_back(item),
+        None => {
+            state.items.push_back(item);
+            wake(state);
+        }
     }
 }
 
@@ -150,18 +181,50 @@ mod tests {
         Inbox::new(1, "a".into(), crate::SubscribeOptions { window_bytes: 100, ..Default::default() })
     }
 
+    fn subscribed(gap: Option<u64>) -> Subscribed {
+        Subscribed { gap, window_bytes: None }
+    }
+
     #[test]
     fn the_cursor_counts_what_came_and_what_was_told() {
         let inbox = inbox();
         assert_eq!(inbox.standing(true), None, "it does not stand before it is confirmed");
-        inbox.confirm(None);
+        inbox.confirm(&subscribed(None));
         inbox.receive(Bytes::from_static(&[0; 40]), 2);
         inbox.lag(5);
-        inbox.confirm(Some(3));
+        inbox.confirm(&subscribed(Some(3)));
         assert_eq!(inbox.standing(true), Some((Some(10), 40)));
         assert_eq!(inbox.standing(false), Some((None, 40)), "a restarted server counts anew");
         inbox.receive(Bytes::from_static(&[0; 20]), 1);
         assert_eq!(inbox.standing(true), Some((Some(1), 60)));
+    }
+
+    fn taken(inbox: &Inbox) -> Vec<Item> {
+        let mut items = VecDeque::new();
+        let _ = inbox.poll_take(&mut items, &mut Context::from_waker(Waker::noop()));
+        items.into()
+    }
+
+    #[test]
+    fn what_comes_while_it_is_restored_comes_after_the_gap() {
+        let inbox = inbox();
+        inbox.confirm(&subscribed(None));
+        inbox.standing(true);
+        inbox.receive(Bytes::from_static(&[0; 40]), 2);
+        assert_eq!(taken(&inbox).len(), 0);
+        inbox.confirm(&subscribed(Some(3)));
+        assert!(matches!(taken(&inbox)[..], [Item::Gap(Gap::Exact(3)), Item::Records(_)]));
+    }
+
+    #[test]
+    fn a_restart_is_told_even_if_the_first_answer_after_it_is_cut_off() {
+        let inbox = inbox();
+        inbox.confirm(&subscribed(None));
+        inbox.receive(Bytes::from_static(&[0; 40]), 2);
+        assert_eq!(inbox.standing(false), Some((None, 40)));
+        assert_eq!(inbox.standing(true), Some((Some(0), 40)));
+        inbox.confirm(&subscribed(Some(0)));
+        assert!(matches!(taken(&inbox)[..], [Item::Records(_), Item::Gap(Gap::Unknown)]));
     }
 
     #[test]

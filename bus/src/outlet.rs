@@ -12,6 +12,7 @@ use crate::{Backlog, BacklogLimits, Due, Offer};
 #[derive(Debug)]
 pub(crate) struct Outlet {
     number: u32,
+    window_bytes: usize,
     state: Mutex<State>,
 }
 
@@ -24,7 +25,11 @@ struct State {
 
 impl Outlet {
     pub(crate) fn new(number: u32, link: Arc<Link>, window_bytes: usize, limits: BacklogLimits) -> Self {
-        Self { number, state: Mutex::new(State { backlog: Backlog::new(window_bytes, limits), link: Some(link) }) }
+        Self {
+            number,
+            window_bytes,
+            state: Mutex::new(State { backlog: Backlog::new(window_bytes, limits), link: Some(link) }),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -85,6 +90,11 @@ impl Outlet {
         gap
     }
 
+    /// What may be on its way to the subscriber.
+    pub(crate) fn window_bytes(&self) -> usize {
+        self.window_bytes
+    }
+
     /// The sums so far.
     pub(crate) fn tally(&self) -> Tally {
         let counts = self.lock().backlog.counts();
@@ -99,25 +109,24 @@ impl State {
         let mut packer = link.pack();
         while packer.has_room() {
             match self.backlog.next_due() {
-                Some(due) => pack_due(&mut packer, number, due),
+                Some(Due::Lagged(count)) => match self.backlog.next_due() {
+                    Some(Due::Record(record)) => pack(&mut packer, number, Some(count), &record),
+                    _ => unreachable!("a loss is only told when the record behind it goes too"),
+                },
+                Some(Due::Record(record)) => pack(&mut packer, number, None, &record),
                 None => return,
             }
         }
     }
 }
 
-fn pack_due(packer: &mut Packer<'_>, number: u32, due: Due<Bytes>) {
-    match due {
-        Due::Lagged(count) => {
-            let header = Header { service: SERVICE, verb: verb::LAGGED, flags: 0, call: number };
-            let lane = packer.lane(&[]);
-            packer.push(lane, header, &[&count_head(count)], &Bytes::new());
-        }
-        Due::Record(bytes) => {
-            let record =
-                Run::parse(&bytes).ok().and_then(|mut run| run.next()).expect("it was a whole record when it was kept");
-            let lane = packer.lane(subject_of(&record).expect("its subject was read when it came"));
-            packer.push_readdressed(lane, &bytes, verb::DELIVER, number, || bytes.clone());
-        }
+/// Packs a record that has waited, and before it, on the same lane, what was lost there.
+fn pack(packer: &mut Packer<'_>, number: u32, lost: Option<u64>, bytes: &Bytes) {
+    let record = Run::parse(bytes).ok().and_then(|mut run| run.next()).expect("it was a whole record when it was kept");
+    let lane = packer.lane(subject_of(&record).expect("its subject was read when it came"));
+    if let Some(count) = lost {
+        let header = Header { service: SERVICE, verb: verb::LAGGED, flags: 0, call: number };
+        packer.push(lane, header, &[&count_head(count)], &Bytes::new());
     }
+    packer.push_readdressed(lane, bytes, verb::DELIVER, number, || bytes.clone());
 }

@@ -71,6 +71,9 @@ pub(crate) struct Subscribe {
 pub(crate) struct Subscribed {
     /// What was missed since the cursor, where the server has kept count.
     pub(crate) gap: Option<u64>,
+    /// The window it has got, which may be smaller than the wish: credit goes back by quarters of this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) window_bytes: Option<u64>,
 }
 
 /// Ends a subscription.
@@ -125,7 +128,8 @@ mod tests {
             cursor: Some(5),
         };
         assert_eq!(from_cbor::<Subscribe>(&to_cbor(&ask)).unwrap(), ask);
-        assert_eq!(from_cbor::<Subscribed>(&to_cbor(&Subscribed { gap: None })).unwrap(), Subscribed { gap: None });
+        let subscribed = Subscribed { gap: None, window_bytes: Some(9) };
+        assert_eq!(from_cbor::<Subscribed>(&to_cbor(&subscribed)).unwrap(), subscribed);
         assert_eq!(from_cbor::<Unsubscribe>(&to_cbor(&Unsubscribe { number: 9 })).unwrap(), Unsubscribe { number: 9 });
         let tally = Tally { delivered: 1, dropped: 2, missed: 3, queued: 4 };
         assert_eq!(from_cbor::<Tally>(&to_cbor(&tally)).unwrap(), tally);

@@ -14,6 +14,14 @@ struct Waiting<W> {
     waiter: W,
 }
 
+/// A call that was taken out.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Taken<W> {
+    pub(crate) waiter: W,
+    /// Where its request stands in the outbox, if it is there.
+    pub(crate) position: Option<Position>,
+}
+
 /// All calls of a session. Numbers are never used twice.
 #[derive(Debug)]
 pub(crate) struct Calls<W> {
@@ -37,12 +45,19 @@ impl<W> Calls<W> {
 
     /// Enters a call. `false`: too many already.
     pub(crate) fn enter(&mut self, number: u32, deadline: Instant, waiter: W) -> bool {
-        if self.waiting.len() >= self.max {
-            return false;
+        let room = self.waiting.len() < self.max;
+        if room {
+            self.enter_always(number, deadline, waiter);
         }
-        self.waiting.insert(number, Waiting { deadline, position: None, waiter });
+        room
+    }
+
+    /// Enters a call whatever the limit. A number that is in use gets a new waiter, and the old one is dropped.
+    pub(crate) fn enter_always(&mut self, number: u32, deadline: Instant, waiter: W) {
+        if let Some(old) = self.waiting.insert(number, Waiting { deadline, position: None, waiter }) {
+            self.deadlines.remove(&(old.deadline, number));
+        }
         self.deadlines.insert((deadline, number));
-        true
     }
 
     /// Notes where the request was packed.
@@ -53,10 +68,10 @@ impl<W> Calls<W> {
     }
 
     /// Takes a call out: it was answered, or its caller has gone.
-    pub(crate) fn take(&mut self, number: u32) -> Option<W> {
+    pub(crate) fn take(&mut self, number: u32) -> Option<Taken<W>> {
         let waiting = self.waiting.remove(&number)?;
         self.deadlines.remove(&(waiting.deadline, number));
-        Some(waiting.waiter)
+        Some(Taken { waiter: waiting.waiter, position: waiting.position })
     }
 
     /// The next deadline.
@@ -65,7 +80,7 @@ impl<W> Calls<W> {
     }
 
     /// Takes out one call whose deadline has passed.
-    pub(crate) fn expired(&mut self, now: Instant) -> Option<(u32, W)> {
+    pub(crate) fn expired(&mut self, now: Instant) -> Option<(u32, Taken<W>)> {
         let (deadline, number) = *self.deadlines.first()?;
         (deadline <= now).then(|| (number, self.take(number).expect("both tables agree")))
     }
@@ -74,7 +89,7 @@ impl<W> Calls<W> {
     pub(crate) fn cut(&mut self, is_taken: impl Fn(Position) -> bool) -> Vec<W> {
         let sent = |waiting: &Waiting<W>| waiting.position.is_some_and(&is_taken);
         let numbers: Vec<u32> = self.waiting.iter().filter(|(_, w)| sent(w)).map(|(number, _)| *number).collect();
-        numbers.into_iter().filter_map(|number| self.take(number)).collect()
+        numbers.into_iter().filter_map(|number| self.take(number)).map(|taken| taken.waiter).collect()
     }
 
     /// Takes all out: the session is over.
@@ -100,11 +115,21 @@ mod tests {
         assert!(!calls.enter(4, at(1), "d"), "the limit holds");
         assert_eq!(calls.next_deadline(), Some(at(5)));
         assert_eq!(calls.expired(at(4)), None);
-        assert_eq!(calls.expired(at(5)), Some((2, "b")));
+        assert_eq!(calls.expired(at(5)).map(|(number, taken)| (number, taken.waiter)), Some((2, "b")));
         assert_eq!(calls.take(2), None);
-        assert_eq!(calls.take(1), Some("a"));
+        assert_eq!(calls.take(1).map(|taken| taken.waiter), Some("a"));
         assert_eq!(calls.cut(|_| true), Vec::<&str>::new(), "not packed, so not sent");
         assert_eq!(calls.drain(), ["c"]);
+        assert_eq!(calls.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_number_used_twice_leaves_no_deadline_behind() {
+        let start = Instant::now();
+        let mut calls = Calls::new(3);
+        assert!(calls.enter(1, start, "a") && calls.enter(1, start + Duration::from_secs(1), "b"));
+        assert_eq!(calls.expired(start), None);
+        assert_eq!(calls.expired(start + Duration::from_secs(1)).map(|(_, taken)| taken.waiter), Some("b"));
         assert_eq!(calls.next_deadline(), None);
     }
 

@@ -24,6 +24,9 @@ pub(crate) trait Handler: Sync {
     fn drained(&self);
     /// One-way records taken in so far: what the heartbeat tells.
     fn one_way_received(&self) -> u64;
+    /// Nothing more is read while more than this waits to be sent: a peer that asks and does not take the answers
+    /// must not fill our memory. If it goes on, it is lost like one that is silent.
+    fn unsent_bytes_max(&self) -> usize;
 }
 
 /// Why carrying ended.
@@ -56,7 +59,7 @@ pub(crate) async fn carry(
 ) -> End {
     let liveness = Mutex::new(Liveness::new(pulse.heartbeat, pulse.lost_after, now()));
     tokio::select! {
-        end = read(receiver, &liveness, handler) => end,
+        end = read(receiver, outbox, &liveness, handler) => end,
         end = write(outbox, writer, sender, &liveness, handler) => end,
         () = watch(outbox, &liveness, handler) => {
             End::Failed(Error::Silent { peer: pulse.peer.clone(), after: pulse.lost_after })
@@ -69,9 +72,12 @@ pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-async fn read(receiver: &mut dyn Receiver, liveness: &Mutex<Liveness>, handler: &dyn Handler) -> End {
+async fn read(receiver: &mut dyn Receiver, outbox: &Outbox, liveness: &Mutex<Liveness>, handler: &dyn Handler) -> End {
     let mut blocks = 0;
     loop {
+        if outbox.bytes() > handler.unsent_bytes_max() {
+            outbox.room().await;
+        }
         let result = match receiver.recv().await {
             Ok(Some((lane, block))) => {
                 with(liveness, |live| live.on_received(now()));
@@ -126,7 +132,8 @@ async fn watch(outbox: &Outbox, liveness: &Mutex<Liveness>, handler: &dyn Handle
                     outbox.pack().push(Lane::CONTROL, header, &[], &received);
                     beaten = Some(now());
                 }
-                beaten.expect("just set, or before") + with(liveness, |live| live.heartbeat())
+                let next = beaten.expect("just set, or before") + with(liveness, |live| live.heartbeat());
+                next.min(with(liveness, |live| live.lost()))
             }
         };
         tokio::time::sleep_until(until.into()).await;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sinew_auth::PublicKey;
 use sinew_transport_api::{ConnectOptions, Endpoint, Lane, Registry, Security};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use crate::backoff::Backoff;
 use crate::calls::Calls;
@@ -155,7 +156,11 @@ pub(crate) struct Shared {
     pub(crate) consumers: [OnceLock<Arc<dyn Consumer>>; SERVICES_MAX],
     pub(crate) state: watch::Sender<State>,
     pub(crate) losses: Mutex<(Losses, Losses)>,
+    /// What both ends take.
+    pub(crate) record_bytes_max: AtomicUsize,
     pub(crate) closing: watch::Sender<bool>,
+    /// Flushes at one time, well below what the server keeps.
+    pub(crate) flushes: Semaphore,
 }
 
 /// Ends the session when the last handle is gone.
@@ -185,12 +190,19 @@ impl Shared {
         self.consumers.iter().filter_map(OnceLock::get)
     }
 
-    /// Packs a goodbye behind everything and lets nothing more in. The driver ends once it is sent.
+    /// Packs a goodbye behind everything, on all lanes, and lets nothing more in. The driver ends once it is sent.
     fn say_goodbye(&self) {
         let header = Header { service: SESSION, verb: verb::GOODBYE, flags: 0, call: 0 };
-        self.outbox.pack().push(Lane(self.data_lanes.min(1)), header, &[], &Bytes::new());
+        self.outbox.pack().push_on_all(header, &Bytes::copy_from_slice(&[self.data_lanes + 1]));
         self.outbox.close();
         self.closing.send_replace(true);
+    }
+
+    /// Tells the server that nobody waits for this call any more, behind its request: on the same lane.
+    pub(crate) fn cancel(&self, number: u32, position: Option<Position>) {
+        let header = Header { service: SESSION, verb: verb::CANCEL, flags: 0, call: number };
+        let lane = position.map_or(Lane::CONTROL, Position::lane);
+        self.outbox.pack().push(lane, header, &[], &Bytes::new());
     }
 
     /// Enters a call and packs its request, so that a cut cannot fall in between.
@@ -202,7 +214,11 @@ impl Shared {
         pack: impl FnOnce(&Outbox) -> Position,
     ) -> Result<()> {
         let mut calls = self.calls();
-        let deadline = now_or_std() + deadline;
+        // Whoever ends the session closes the outbox first and then settles the calls there are, under this lock.
+        if self.outbox.pack().is_closed() {
+            return Err(self.end());
+        }
+        let deadline = after(now_or_std(), deadline);
         let first = calls.next_deadline().is_none_or(|next| deadline < next);
         if !calls.enter(number, deadline, waiter) {
             return Err(Error::Calls { max: self.options.limits.calls_max });
@@ -216,6 +232,14 @@ impl Shared {
         Ok(())
     }
 
+    /// Why nothing can be sent any more.
+    fn end(&self) -> Error {
+        match &*self.state.borrow() {
+            State::Ended(error) => error.clone(),
+            State::Connected | State::Reconnecting => Error::Closed,
+        }
+    }
+
     fn number(&self) -> Result<u32> {
         self.calls().number().ok_or(Error::Calls { max: u32::MAX as usize })
     }
@@ -226,7 +250,20 @@ fn now_or_std() -> std::time::Instant {
     if tokio::runtime::Handle::try_current().is_ok() { now() } else { std::time::Instant::now() }
 }
 
+/// The longest wait there is: what is longer never ends for anybody, and must not overflow the clock.
+const WAIT_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// The time of a deadline, whatever the caller asks for.
+fn after(now: std::time::Instant, wait: Duration) -> std::time::Instant {
+    now + wait.min(WAIT_MAX)
+}
+
 impl Session {
+    /// The first handle. Dropping it ends the session, also when nobody has got it yet.
+    pub(crate) fn first(shared: Arc<Shared>) -> Self {
+        Self { _guard: Arc::new(Guard(shared.clone())), shared }
+    }
+
     /// Connects and says hello. After that it reconnects by itself.
     ///
     /// # Errors
@@ -235,8 +272,7 @@ impl Session {
         let (ready, started) = oneshot::channel();
         let executor = options.executor;
         executor.start("sinew-session", driver::run(endpoint.clone(), options, ready))?;
-        let shared = started.await.map_err(|_| Error::Closed)??;
-        Ok(Self { _guard: Arc::new(Guard(shared.clone())), shared })
+        started.await.map_err(|_| Error::Closed)?
     }
 
     /// Puts a service's client on this session.
@@ -279,9 +315,9 @@ impl Session {
         }
     }
 
-    /// The largest record in bytes, header included.
+    /// The largest record in bytes, header included: our own limit or the server's, whichever is less.
     pub fn record_bytes_max(&self) -> usize {
-        self.shared.options.limits.record_bytes_max
+        self.shared.record_bytes_max.load(Ordering::Relaxed)
     }
 
     /// A fresh number, for a call that opens a stream.
@@ -298,23 +334,57 @@ impl Session {
     /// `Failed` with the server's answer, `Timeout` after the deadline, `OutcomeUnknown` if the connection was cut in
     /// between, `Calls` at the limit, `RecordSize`, and those of [`room`](Self::room).
     pub async fn call(&self, request: Request<'_>) -> Result<Reply> {
-        let max = self.shared.options.limits.record_bytes_max;
-        if request.body.len() + HEADER_BYTES > max {
-            return Err(Error::RecordSize { bytes: request.body.len() + HEADER_BYTES, max });
-        }
+        let (caller, reply) = oneshot::channel();
+        self.call_waiter(request, Waiter::Caller(caller), reply).await
+    }
+
+    /// As [`call`](Self::call), and shows the outcome to `seen` on the session's thread, where it arrives: before
+    /// anything that comes after it, a cut included. Not called if the caller has gone by then.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_seen(
+        &self,
+        request: Request<'_>,
+        seen: impl FnOnce(&Result<Reply>) + Send + 'static,
+    ) -> Result<Reply> {
+        let (caller, reply) = oneshot::channel();
+        let tell = move |result| {
+            seen(&result);
+            drop(caller.send(result));
+        };
+        self.call_waiter(request, Waiter::Callback(Box::new(tell)), reply).await
+    }
+
+    async fn call_waiter(
+        &self,
+        request: Request<'_>,
+        waiter: Waiter,
+        reply: oneshot::Receiver<Result<Reply>>,
+    ) -> Result<Reply> {
         self.room().await?;
         let number = request.number.map_or_else(|| self.number(), Ok)?;
-        let (caller, reply) = oneshot::channel();
+        let head = call_head(&request);
+        let (bytes, max) = (HEADER_BYTES + head.len() + request.body.len(), self.record_bytes_max());
+        if bytes > max {
+            return Err(Error::RecordSize { bytes, max });
+        }
         let deadline = request.deadline;
-        self.shared.begin(number, deadline, Waiter::Caller(caller), |outbox| pack_call(outbox, number, request))?;
+        self.shared.begin(number, deadline, waiter, |outbox| pack_call(outbox, number, &head, request))?;
         Pending { shared: &self.shared, number, reply, deadline, done: false }.await
     }
 
-    /// Asks the server without waiting for its answer, which is thrown away.
-    pub fn cast(&self, request: Request<'_>) {
-        if let Ok(number) = request.number.map_or_else(|| self.number(), Ok) {
-            pack_call(&self.shared.outbox, number, request);
-        }
+    /// Asks the server without waiting, whatever the outbox holds. `done` is run with the outcome, on the session's
+    /// thread or here if the call cannot be made.
+    pub fn cast(&self, request: Request<'_>, done: impl FnOnce(Result<Reply>) + Send + 'static) {
+        let number = match request.number.map_or_else(|| self.number(), Ok) {
+            Ok(number) => number,
+            Err(error) => return done(Err(error)),
+        };
+        let head = call_head(&request);
+        let waiter = Waiter::Callback(Box::new(done));
+        // Where it cannot begin, the waiter is dropped with the call.
+        let _ = self.shared.begin(number, request.deadline, waiter, |outbox| pack_call(outbox, number, &head, request));
     }
 
     /// Waits until the server has taken in everything that was packed before, on all lanes. One round trip.
@@ -322,7 +392,9 @@ impl Session {
     /// # Errors
     /// `Lost` if one-way records were lost since the last flush (told once), `Timeout`, or why the session has ended.
     pub async fn flush(&self, deadline: Duration) -> Result<()> {
-        let end = now_or_std() + deadline;
+        let end = after(now_or_std(), deadline);
+        // Each holder of a permit goes at its own deadline.
+        let _permit = self.shared.flushes.acquire().await.map_err(|_| Error::Closed)?;
         loop {
             let left = end.saturating_duration_since(now_or_std());
             let number = self.number()?;
@@ -338,10 +410,7 @@ impl Session {
     fn pack_flush(&self, outbox: &Outbox, number: u32) -> Position {
         let lanes = self.shared.data_lanes + 1;
         let header = Header { service: SESSION, verb: verb::FLUSH, flags: CRITICAL, call: number };
-        let mut packer = outbox.pack();
-        for lane in 0..lanes {
-            packer.push(Lane(lane), header, &[], &Bytes::copy_from_slice(&[lanes]));
-        }
+        outbox.pack().push_on_all(header, &Bytes::copy_from_slice(&[lanes]));
         // A flush that is cut is asked again, wherever its records stood.
         Position::always_taken()
     }
@@ -381,12 +450,15 @@ impl Session {
     }
 }
 
-fn pack_call(outbox: &Outbox, number: u32, request: Request<'_>) -> Position {
+fn call_head(request: &Request<'_>) -> Vec<u8> {
+    to_cbor(&CallHead { deadline_ms: request.deadline.min(WAIT_MAX).as_millis() as u64, operation: None })
+}
+
+fn pack_call(outbox: &Outbox, number: u32, head: &[u8], request: Request<'_>) -> Position {
     let header = Header { service: request.service, verb: request.verb, flags: CRITICAL, call: number };
-    let head = to_cbor(&CallHead { deadline_ms: request.deadline.as_millis() as u64, operation: None });
     let mut packer = outbox.pack();
     let lane = packer.lane(request.key);
-    packer.push_at(lane, header, &[&head], &Bytes::from(request.body))
+    packer.push_at(lane, header, &[head], &Bytes::from(request.body))
 }
 
 /// A call that waits for its reply.
@@ -414,9 +486,12 @@ impl Future for Pending<'_> {
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        if !self.done && self.shared.calls().take(self.number).is_some() {
-            let header = Header { service: SESSION, verb: verb::CANCEL, flags: 0, call: self.number };
-            self.shared.outbox.pack().push(Lane::CONTROL, header, &[], &Bytes::new());
+        if self.done {
+            return;
+        }
+        let taken = self.shared.calls().take(self.number);
+        if let Some(taken) = taken {
+            self.shared.cancel(self.number, taken.position);
         }
     }
 }
@@ -427,7 +502,7 @@ pub struct Restore<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) outbox: &'a Outbox,
     pub(crate) resumed: bool,
-    pub(crate) pending: &'a Arc<watch::Sender<usize>>,
+    pub(crate) pending: &'a Arc<watch::Sender<Restoring>>,
     pub(crate) numbers: &'a mut Vec<u32>,
 }
 
@@ -445,17 +520,31 @@ impl Restore<'_> {
             Ok(number) => number,
             Err(error) => return done(Err(error)),
         };
-        pending.send_modify(|count| *count += 1);
+        pending.send_modify(|restoring| restoring.calls += 1);
         let settle = move |result| {
+            let late = matches!(result, Err(Error::Timeout { .. }));
             done(result);
-            pending.send_modify(|count| *count -= 1);
+            pending.send_modify(|restoring| {
+                restoring.calls -= 1;
+                restoring.late |= late;
+            });
         };
-        let deadline = now() + request.deadline;
-        self.shared.calls().enter(number, deadline, Waiter::Callback(Box::new(settle)));
+        let deadline = after(now(), request.deadline);
+        // Beyond the limit of calls too: those that wait behind the restore must not keep it from ending.
+        self.shared.calls().enter_always(number, deadline, Waiter::Callback(Box::new(settle)));
         self.shared.deadlines.notify_one();
         self.numbers.push(number);
-        pack_call(self.outbox, number, request);
+        pack_call(self.outbox, number, &call_head(&request), request);
     }
+}
+
+/// How far a restore is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Restoring {
+    /// Calls that were not answered yet.
+    pub(crate) calls: usize,
+    /// One was not answered in time: nobody knows what stands, so the connection must not be used.
+    pub(crate) late: bool,
 }
 
 /// A reply's body as a result.

@@ -1,24 +1,25 @@
 //! Keeps a client's session connected: connects, says hello, restores, carries, and starts again after a cut.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use sinew_transport_api::{Block, Connection, Endpoint, Error as TransportError, Lane};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::calls::Calls;
 use crate::carry::{End, Handler, Pulse, carry, now};
 use crate::cbor::{from_cbor, to_cbor};
-use crate::client::{Losses, Restore, SessionOptions, Shared, State, outcome};
+use crate::client::{Losses, Restore, Restoring, Session, SessionOptions, Shared, State, outcome};
 use crate::hello::{Hello, LANE_HASH_FNV1A, PROTOCOL_MAX, PROTOCOL_MIN, Refusal, SessionId, Welcome, verb};
 use crate::inbound::Inbound;
-use crate::limits::DATA_LANES_MAX;
+use crate::limits::{DATA_LANES_MAX, SessionLimits};
 use crate::outbox::Outbox;
 use crate::record::{CRITICAL, FAILURE, Header, REPLY, Run, SESSION, encode};
 use crate::server::SOFTWARE;
+use crate::sessions::FLUSHES_MAX;
 use crate::writer::Writer;
 use crate::{Error, Result};
 
@@ -29,7 +30,7 @@ struct Established {
 }
 
 /// The first connection decides whether there is a session at all; `ready` tells.
-pub(crate) async fn run(endpoint: Endpoint, options: SessionOptions, ready: oneshot::Sender<Result<Arc<Shared>>>) {
+pub(crate) async fn run(endpoint: Endpoint, options: SessionOptions, ready: oneshot::Sender<Result<Session>>) {
     let first = match establish(&endpoint, &options, None).await {
         Ok(first) => first,
         Err(error) => return drop(ready.send(Err(error))),
@@ -44,18 +45,33 @@ pub(crate) async fn run(endpoint: Endpoint, options: SessionOptions, ready: ones
         consumers: Default::default(),
         state: watch::Sender::new(State::Connected),
         losses: Mutex::default(),
+        record_bytes_max: AtomicUsize::new(record_bytes_max(limits, &first.welcome)),
         closing: watch::Sender::new(false),
+        flushes: Semaphore::new(FLUSHES_MAX / 4),
         endpoint,
         options,
     });
-    if ready.send(Ok(shared.clone())).is_err() {
-        return;
-    }
+    // Where nobody waits for it any more, the handle is dropped, and with that the session ends in order.
+    drop(ready.send(Ok(Session::first(shared.clone()))));
     let error = tokio::select! {
         error = Driver::new(shared.clone(), &first.welcome).drive(first) => error,
         () = expire(&shared) => unreachable!("deadlines are watched for ever"),
+        () = overdue(&shared) => Error::Closed,
     };
     finish(&shared, error);
+}
+
+/// The largest record that both ends take.
+fn record_bytes_max(limits: &SessionLimits, welcome: &Welcome) -> usize {
+    limits.record_bytes_max.min(usize::try_from(welcome.record_bytes_max).unwrap_or(usize::MAX))
+}
+
+/// Waits until the session was closed here, and then until the time that closing may take is over: a server that
+/// does not read must not keep it for ever.
+async fn overdue(shared: &Shared) {
+    let mut closing = shared.closing.subscribe();
+    let _ = closing.wait_for(|closing| *closing).await;
+    sleep(shared.options.limits.drain_timeout).await;
 }
 
 /// Settles the calls whose deadline has passed, connected or not.
@@ -71,10 +87,9 @@ async fn expire(shared: &Shared) {
         }
         loop {
             let expired = shared.calls().expired(now());
-            let Some((number, waiter)) = expired else { break };
-            waiter.settle(Err(Error::Timeout { what: "the server's answer", after: Duration::ZERO }));
-            let header = Header { service: SESSION, verb: verb::CANCEL, flags: 0, call: number };
-            shared.outbox.pack().push(Lane::CONTROL, header, &[], &Bytes::new());
+            let Some((number, taken)) = expired else { break };
+            taken.waiter.settle(Err(Error::Timeout { what: "the server's answer", after: Duration::ZERO }));
+            shared.cancel(number, taken.position);
         }
     }
 }
@@ -181,7 +196,11 @@ impl Driver {
             inbound: Mutex::new(Inbound::new(&self.shared.options.limits)),
             heard: &self.heard,
             peer: connection.peer.address.clone(),
+            lanes: welcome.lanes + 1,
+            goodbyes: AtomicU8::new(0),
         };
+        let agreed = record_bytes_max(&self.shared.options.limits, welcome);
+        self.shared.record_bytes_max.store(agreed, Ordering::Relaxed);
         let pulse = Pulse {
             heartbeat: self.shared.options.limits.heartbeat.min(Duration::from_millis(welcome.heartbeat_ms.max(10))),
             lost_after: self.shared.options.limits.lost_after,
@@ -213,7 +232,7 @@ impl Driver {
     ) -> Option<End> {
         let block_bytes_max = self.shared.options.connect.limits.block_bytes_max;
         let outbox = Outbox::new(welcome.lanes, usize::MAX, block_bytes_max);
-        let pending = Arc::new(watch::Sender::new(0));
+        let pending = Arc::new(watch::Sender::new(Restoring::default()));
         let mut numbers = Vec::new();
         for consumer in self.shared.consumers() {
             let resumed = welcome.one_way_received.is_some();
@@ -224,11 +243,15 @@ impl Driver {
         let mut settled = pending.subscribe();
         let end = tokio::select! {
             end = carry(&mut *connection.sender, &mut *connection.receiver, &outbox, &mut writer, pulse, handler) => Some(end),
-            _ = settled.wait_for(|pending| *pending == 0) => None,
+            restored = settled.wait_for(|restoring| restoring.calls == 0 || restoring.late) => {
+                let late = restored.is_ok_and(|restoring| restoring.late);
+                let what = "the server's answer to what was restored";
+                late.then(|| End::Failed(Error::Timeout { what, after: pulse.lost_after }))
+            }
         };
         for number in numbers {
             let left = self.shared.calls().take(number);
-            left.into_iter().for_each(|waiter| waiter.settle(Err(Error::OutcomeUnknown)));
+            left.into_iter().for_each(|taken| taken.waiter.settle(Err(Error::OutcomeUnknown)));
         }
         end
     }
@@ -269,7 +292,7 @@ impl Driver {
                 self.lost = lost;
             }
             None => {
-                let known = self.heard.load(Ordering::Relaxed) + self.lost;
+                let known = self.heard.load(Ordering::Relaxed).saturating_add(self.lost);
                 new.unknown = (taken - self.base).saturating_sub(known);
                 (self.base, self.lost) = (taken, 0);
             }
@@ -316,6 +339,10 @@ struct ClientHandler<'a> {
     inbound: Mutex<Inbound>,
     heard: &'a AtomicU64,
     peer: String,
+    /// How many the connection has, control included.
+    lanes: u8,
+    /// Lanes on which the server has said goodbye.
+    goodbyes: AtomicU8,
 }
 
 /// Why dispatch stops: a rule was broken, or the server said goodbye.
@@ -341,6 +368,8 @@ impl ClientHandler<'_> {
                     }
                     Ok(())
                 }
+                // It comes behind everything, on each lane: what is still on its way on another one is not lost.
+                verb::GOODBYE if self.goodbyes.fetch_add(1, Ordering::Relaxed) + 1 < self.lanes => Ok(()),
                 verb::GOODBYE => Err(from_cbor::<Refusal>(record.body())
                     .map_or_else(|error| Stop::Rule(error.to_string()), |refusal| Stop::End(Error::Refused(refusal)))),
                 verb if record.header.flags & CRITICAL != 0 => {
@@ -351,11 +380,10 @@ impl ClientHandler<'_> {
         }
         if first.flags & REPLY != 0 {
             for record in run {
-                let waiter = self.shared.calls().take(record.header.call);
-                let result = |waiter: crate::client::Waiter| {
-                    waiter.settle(outcome(record.header.flags & FAILURE != 0, record.body_shared()));
-                };
-                waiter.into_iter().for_each(result);
+                let taken = self.shared.calls().take(record.header.call);
+                if let Some(taken) = taken {
+                    taken.waiter.settle(outcome(record.header.flags & FAILURE != 0, record.body_shared()));
+                }
             }
             return Ok(());
         }
@@ -383,5 +411,10 @@ impl Handler for ClientHandler<'_> {
 
     fn one_way_received(&self) -> u64 {
         0
+    }
+
+    /// What waits here was asked for by ourselves, and answers must come in whatever waits.
+    fn unsent_bytes_max(&self) -> usize {
+        usize::MAX
     }
 }

@@ -33,6 +33,7 @@ impl Inbound {
         while let Some(run) = rest.split_run(together) {
             let first = run.first().expect("a run is not empty").header;
             if first.service != SESSION || first.verb != FRAGMENT {
+                self.check_sizes(run)?;
                 each(run)?;
                 continue;
             }
@@ -43,6 +44,15 @@ impl Inbound {
             }
         }
         Ok(())
+    }
+
+    /// Costs nothing while a whole block is within the limit of a record, as it is by default.
+    fn check_sizes(&self, mut run: Run<'_>) -> Result<(), String> {
+        let max = self.record_bytes_max;
+        match if run.size() > max { run.find(|record| record.size() > max) } else { None } {
+            Some(record) => Err(format!("a record of {} bytes; the limit is {max}", record.size())),
+            None => Ok(()),
+        }
     }
 
     /// A record that was put together must be one, and not a fragment again.

@@ -31,6 +31,11 @@ impl Liveness {
         self.heartbeat
     }
 
+    /// When the peer is lost, if nothing comes until then.
+    pub(crate) fn lost(&self) -> Instant {
+        self.received + self.lost_after
+    }
+
     pub(crate) fn on_sent(&mut self, now: Instant) {
         self.sent = now;
     }
@@ -40,7 +45,7 @@ impl Liveness {
     }
 
     pub(crate) fn verdict(&self, now: Instant) -> Verdict {
-        let (lost, beat) = (self.received + self.lost_after, self.sent + self.heartbeat);
+        let (lost, beat) = (self.lost(), self.sent + self.heartbeat);
         if now >= lost {
             Verdict::Lost
         } else if now >= beat {

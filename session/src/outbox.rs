@@ -44,6 +44,10 @@ pub(crate) struct Position {
 }
 
 impl Position {
+    pub(crate) fn lane(self) -> Lane {
+        self.lane
+    }
+
     /// For what must be asked again after any cut.
     pub(crate) fn always_taken() -> Self {
         Self { lane: Lane::CONTROL, pushed: 0 }
@@ -259,6 +263,14 @@ impl Packer<'_> {
         let queue = &mut state.lanes[usize::from(lane.0)];
         state.bytes += queue.push(sizes, header, head, body);
         Position { lane, pushed: queue.pushed }
+    }
+
+    /// Packs a record without a head on every lane, control included: what must be behind everything that was packed
+    /// before, on whatever lane.
+    pub(crate) fn push_on_all(&mut self, header: Header, body: &Bytes) {
+        for lane in 0..self.state().lanes.len() {
+            self.push(Lane(lane as u8), header, &[], body);
+        }
     }
 
     /// Packs a received record again for another receiver: its head and body unchanged, `verb` and `call` new, no flags.

@@ -19,9 +19,9 @@ use crate::hello::{Failure, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Refusal, SessionI
 use crate::inbound::Inbound;
 use crate::limits::{CBOR_BYTES_MAX, DATA_LANES_MAX, SessionLimits};
 use crate::outbox::Outbox;
-use crate::record::{CRITICAL, HEADER_BYTES, Header, REPLY, Run, SESSION, encode};
+use crate::record::{CRITICAL, HEADER_BYTES, Header, REPLY, Record, Run, SESSION, encode};
 use crate::service::{Link, Service};
-use crate::sessions::{Inner, ServerSession, Sessions};
+use crate::sessions::{Barrier, FLUSHES_MAX, Inner, ServerSession, Sessions};
 use crate::writer::Writer;
 use crate::{Error, Result};
 
@@ -220,12 +220,15 @@ async fn run(
     ended.send_replace(true);
 }
 
+/// How long the one that forgets sessions sleeps at least when there is none.
+const FORGET_PAUSE: Duration = Duration::from_secs(1);
+
 /// Forgets sessions whose resume window is over. Never ends.
 async fn forget(core: &Core) {
     loop {
         let next = core.sessions().next_expiry();
         // A session cut meanwhile is remembered for longer than this pause anyway.
-        let until = next.unwrap_or_else(|| now() + core.limits.resume_window);
+        let until = next.unwrap_or_else(|| now() + core.limits.resume_window.max(FORGET_PAUSE));
         sleep_until(until.into()).await;
         let gone = core.sessions().expire(now());
         drop(gone);
@@ -282,10 +285,7 @@ fn say_goodbye(core: &Core) {
     };
     let header = Header { service: SESSION, verb: verb::GOODBYE, ..Header::default() };
     for link in core.links().values() {
-        let mut packer = link.pack();
-        let lane = packer.lane(&[]);
-        packer.push(lane, header, &[], &Bytes::from(to_cbor(&refusal)));
-        drop(packer);
+        link.pack().push_on_all(header, &Bytes::from(to_cbor(&refusal)));
         link.outbox().close();
     }
 }
@@ -417,8 +417,12 @@ async fn welcome_and_carry(
         lost_after: core.limits.lost_after,
         peer: connection.peer.address.clone(),
     };
-    let handler =
-        ServerHandler { session: session.clone(), link: link.clone(), inbound: Mutex::new(Inbound::new(&core.limits)) };
+    let handler = ServerHandler {
+        session: session.clone(),
+        link: link.clone(),
+        inbound: Mutex::new(Inbound::new(&core.limits)),
+        unsent_bytes_max: core.limits.outbox_bytes_max.saturating_add(core.limits.record_bytes_max),
+    };
     let mut writer = Writer::new(lanes);
     carry(&mut *connection.sender, &mut *connection.receiver, link.outbox(), &mut writer, &pulse, &handler).await
 }
@@ -444,22 +448,38 @@ struct ServerHandler {
     session: Arc<ServerSession>,
     link: Arc<Link>,
     inbound: Mutex<Inbound>,
+    unsent_bytes_max: usize,
+}
+
+/// On how many lanes the client has packed this.
+fn lanes_of(record: &Record<'_>) -> u8 {
+    record.body().first().copied().unwrap_or(1)
 }
 
 impl ServerHandler {
+    fn flush(&self, inner: &mut Inner, record: &Record<'_>) {
+        match inner.barrier(record.header.call, lanes_of(record)) {
+            Barrier::Waits => {}
+            Barrier::Complete => {
+                let header = Header { flags: REPLY, ..record.header };
+                self.link.pack().push(Lane::CONTROL, header, &[], &Bytes::new());
+            }
+            Barrier::TooMany => {
+                let reason = format!("{FLUSHES_MAX} flushes of this session wait already; await some of them first");
+                self.link.fail(Lane::CONTROL, &record.header, &Failure { code: "limit".into(), reason });
+            }
+        }
+    }
+
     fn control(&self, inner: &mut Inner, lane: Lane, run: Run<'_>) -> std::result::Result<(), Stop> {
         for record in run {
             match record.header.verb {
-                verb::FLUSH => {
-                    let lanes = record.body().first().copied().unwrap_or(1);
-                    if inner.flush_arrived(record.header.call, lanes) {
-                        let header = Header { flags: REPLY, ..record.header };
-                        self.link.pack().push(Lane::CONTROL, header, &[], &Bytes::new());
-                    }
-                }
+                verb::FLUSH => self.flush(inner, &record),
                 verb::CANCEL => {
                     inner.attachments.iter_mut().for_each(|(_, attachment)| attachment.cancel(record.header.call))
                 }
+                // It comes behind everything, on each lane. No flush has the number 0.
+                verb::GOODBYE if inner.barrier(0, lanes_of(&record)) == Barrier::Waits => {}
                 verb::GOODBYE => return Err(Stop::End(Error::Closed)),
                 verb::HEARTBEAT => {}
                 verb if record.header.flags & CRITICAL != 0 => {
@@ -522,5 +542,10 @@ impl Handler for ServerHandler {
 
     fn one_way_received(&self) -> u64 {
         self.session.lock().one_way
+    }
+
+    /// Deliveries stop at the outbox's bound, and one record may go beyond it: the rest are answers.
+    fn unsent_bytes_max(&self) -> usize {
+        self.unsent_bytes_max
     }
 }

@@ -9,8 +9,19 @@ use sinew_auth::PeerKey;
 use crate::hello::SessionId;
 use crate::service::{Attachment, Link};
 
-/// Flushes of one session that wait for their other lanes; more than a client has at one time.
-const FLUSHES_MAX: usize = 64;
+/// Flushes of one session that wait for their other lanes: some 64 KiB at most.
+pub(crate) const FLUSHES_MAX: usize = 4_096;
+
+/// How far something is that comes behind everything, on each lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Barrier {
+    /// Other lanes are missing.
+    Waits,
+    /// This was the last lane.
+    Complete,
+    /// Too many wait already.
+    TooMany,
+}
 
 /// One session at the server.
 #[derive(Debug)]
@@ -27,7 +38,8 @@ pub(crate) struct Inner {
     pub(crate) attachments: Vec<(u8, Box<dyn Attachment>)>,
     /// One-way records taken in since the session began.
     pub(crate) one_way: u64,
-    flushes: VecDeque<(u32, u8)>,
+    /// By number: on how many lanes it has arrived.
+    barriers: HashMap<u32, u8>,
     suspended: bool,
 }
 
@@ -38,26 +50,24 @@ impl ServerSession {
 }
 
 impl Inner {
-    /// Notes that a flush has arrived on one more of its `lanes`; `true` when that was the last.
-    pub(crate) fn flush_arrived(&mut self, call: u32, lanes: u8) -> bool {
-        let seen = match self.flushes.iter().position(|(known, _)| *known == call) {
-            Some(at) => self.flushes.remove(at).expect("just found").1 + 1,
-            None => 1,
-        };
+    /// Notes that a flush or a goodbye has arrived on one more of its `lanes`.
+    pub(crate) fn barrier(&mut self, call: u32, lanes: u8) -> Barrier {
+        let seen = self.barriers.get(&call).map_or(1, |seen| seen + 1);
         if seen >= lanes {
-            return true;
+            self.barriers.remove(&call);
+            return Barrier::Complete;
         }
-        if self.flushes.len() == FLUSHES_MAX {
-            self.flushes.pop_front();
+        if seen == 1 && self.barriers.len() >= FLUSHES_MAX {
+            return Barrier::TooMany;
         }
-        self.flushes.push_back((call, seen));
-        false
+        self.barriers.insert(call, seen);
+        Barrier::Waits
     }
 
     /// The connection is gone.
     pub(crate) fn suspend(&mut self) {
         if !std::mem::replace(&mut self.suspended, true) {
-            self.flushes.clear();
+            self.barriers = HashMap::new();
             self.attachments.iter_mut().for_each(|(_, attachment)| attachment.suspend());
         }
     }
@@ -95,7 +105,7 @@ impl Sessions {
         link: Arc<Link>,
         attachments: Vec<(u8, Box<dyn Attachment>)>,
     ) -> Arc<ServerSession> {
-        let inner = Inner { link, attachments, one_way: 0, flushes: VecDeque::new(), suspended: false };
+        let inner = Inner { link, attachments, one_way: 0, barriers: HashMap::new(), suspended: false };
         let session = Arc::new(ServerSession { id: SessionId::random(), key, inner: Mutex::new(inner) });
         self.by_id.insert(session.id, session.clone());
         session
@@ -200,7 +210,8 @@ mod tests {
         let mut sessions = Sessions::new(Duration::from_secs(60), 2);
         let session = sessions.enter(key(1), link(1), Vec::new());
         let mut inner = session.lock();
-        assert!(!inner.flush_arrived(5, 3) && !inner.flush_arrived(6, 2) && !inner.flush_arrived(5, 3));
-        assert!(inner.flush_arrived(5, 3) && inner.flush_arrived(6, 2) && inner.flush_arrived(7, 1));
+        let steps = [(5, 3), (6, 2), (5, 3), (5, 3), (6, 2), (7, 1)].map(|(call, lanes)| inner.barrier(call, lanes));
+        use Barrier::{Complete, Waits};
+        assert_eq!(steps, [Waits, Waits, Waits, Complete, Complete, Complete]);
     }
 }
