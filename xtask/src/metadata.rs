@@ -8,10 +8,11 @@ use serde::Deserialize;
 
 use crate::Result;
 
-/// The workspace's folder: the parent of this crate's own.
+/// The workspace's folder: the parent of this crate's own, which cargo tells whenever it runs us.
+/// What was true when this was compiled comes second, since a target folder may be moved or shared.
 pub(crate) fn root() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent().expect("xtask stands in a folder of the workspace").to_owned()
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&own).parent().expect("xtask stands in a folder of the workspace").to_owned()
 }
 
 /// Packages as cargo sees them: the workspace's own, or with all that they depend on.

@@ -138,7 +138,17 @@ impl Line {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.words[0]);
-        command.args(&self.words[1..]).envs(self.variables.iter().copied()).current_dir(crate::metadata::root());
+        command.args(&self.words[1..]).current_dir(crate::metadata::root());
+        // `cargo run` tells us about our own package; passed on, it would make build scripts that watch these variables
+        // run again each time a person and this program take turns.
+        let own = std::env::vars_os().map(|(name, _)| name).filter(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        });
+        for name in own {
+            command.env_remove(name);
+        }
+        command.envs(self.variables.iter().copied());
         command
     }
 

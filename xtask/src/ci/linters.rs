@@ -27,7 +27,7 @@ pub(crate) fn deny(shell: &Shell) -> Result<String> {
 /// Dependencies that no code names.
 pub(crate) fn machete(shell: &Shell) -> Result<String> {
     let machete = tools::MACHETE.ready(shell)?;
-    let output = cmd!(shell, "{machete} --with-metadata").ignore_status().output()?;
+    let output = cmd!(shell, "{machete} --skip-target-dir").ignore_status().output()?;
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     print!("{text}");
