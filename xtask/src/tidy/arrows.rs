@@ -3,8 +3,9 @@
 use super::Problem;
 use crate::metadata::{Metadata, Package};
 
-/// What stands below every service.
-const BELOW_SERVICES: &[&str] = &["sinew-session", "sinew-transport-api", "sinew-auth", "sinew-journal"];
+/// What stands below a service that keeps nothing on disk, and below one that does.
+const BELOW_SERVICES: &[&str] = &["sinew-session", "sinew-transport-api", "sinew-auth"];
+const BELOW_DURABLE: &[&str] = &["sinew-session", "sinew-transport-api", "sinew-auth", "sinew-journal"];
 
 /// Crates that users depend on, and which of ours each may name; `None` may name all that are in this list.
 const ARROWS: &[(&str, Option<&[&str]>)] = &[
@@ -16,9 +17,9 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("sinew-transport-quic", Some(&["sinew-transport-api", "sinew-auth"])),
     ("zmq-sys", Some(&[])),
     ("sinew-bus", Some(BELOW_SERVICES)),
-    ("sinew-taskqueue", Some(BELOW_SERVICES)),
-    ("sinew-kvstore", Some(BELOW_SERVICES)),
-    ("sinew-eventsource", Some(BELOW_SERVICES)),
+    ("sinew-taskqueue", Some(BELOW_DURABLE)),
+    ("sinew-kvstore", Some(BELOW_DURABLE)),
+    ("sinew-eventsource", Some(BELOW_DURABLE)),
     (
         "sinew-engine-nats",
         Some(&["sinew-auth", "sinew-session", "sinew-bus", "sinew-taskqueue", "sinew-kvstore", "sinew-eventsource"]),
@@ -30,10 +31,19 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
 const OUTSIDE: &[(&str, Option<&[&str]>)] = &[
     // Written as an outsider would: the contract and nothing else.
     ("sinew-transport-unix", Some(&["sinew-transport-api"])),
+    // What the tests of several crates share.
+    ("sinew-testkit", Some(&["sinew-auth", "sinew-transport-api", "sinew-session", "sinew-bus"])),
     // Measures everything beside everything.
     ("sinew-bench", None),
     ("xtask", Some(&[])),
 ];
+
+/// The kit of shared tests, and who may use it for tests: the session and what stands on it.
+/// Transports have the conformance kit instead, since they know no session.
+const TESTKIT: (&str, &[&str]) = (
+    "sinew-testkit",
+    &["sinew-session", "sinew-bus", "sinew-taskqueue", "sinew-kvstore", "sinew-eventsource", "sinew"],
+);
 
 /// Every arrow that the table does not have, every crate that it does not know, and manifests left half done.
 pub(super) fn check(metadata: &Metadata) -> Vec<Problem> {
@@ -57,6 +67,7 @@ fn judge(name: &str, named: &[(&str, bool)]) -> Vec<Problem> {
     let outside = |target: &str| OUTSIDE.iter().any(|(known, _)| *known == target);
     let may = |target: &str, test: bool| match allowed {
         _ if target == name => true,
+        _ if target == TESTKIT.0 => test && TESTKIT.1.contains(&name),
         Some(list) => list.contains(&target),
         None => in_table(target) || (test && outside(target)),
     };
@@ -101,6 +112,7 @@ mod tests {
         check("sinew-auth", &[], 0);
         check("sinew-session", &[("sinew-auth", false), ("sinew-transport-api", false)], 0);
         check("sinew-transport-quic", &[("sinew-transport-api", true), ("sinew-transport-api", false)], 0);
+        check("sinew-session", &[("sinew-testkit", true)], 0);
         check("sinew", &[("sinew-bus", false), ("sinew-transport-zmq", false), ("sinew-transport-unix", true)], 0);
     }
 
@@ -112,6 +124,8 @@ mod tests {
         check("sinew-transport-zmq", &[("sinew-session", false)], 1);
         check("sinew-transport-unix", &[("sinew-auth", false)], 1);
         check("sinew", &[("sinew-transport-unix", false)], 1);
+        check("sinew-session", &[("sinew-testkit", false)], 1);
+        check("sinew-transport-quic", &[("sinew-testkit", true)], 1);
         check("sinew-new", &[], 1);
     }
 }
