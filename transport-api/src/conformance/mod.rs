@@ -1,11 +1,33 @@
 //! The conformance kit: every promise of the contract as one named test, for any transport.
 //!
-//! ```ignore
-//! struct MySubject;                                      // says how to make and reach the transport
-//! impl conformance::Subject for MySubject { … }
+//! ```
+//! use std::sync::Arc;
+//! use std::sync::atomic::{AtomicUsize, Ordering};
 //!
-//! sinew_transport_api::conformance!(MySubject);                       // one subject in a test file
-//! sinew_transport_api::conformance!(mod secured, MySubject::secured()); // or several, each in its module
+//! use sinew_transport_api::conformance::{Mode, Subject};
+//! use sinew_transport_api::{Endpoint, Mem, Transport};
+//!
+//! #[derive(Default)]
+//! struct InMemory {
+//!     next: AtomicUsize,
+//! }
+//!
+//! impl Subject for InMemory {
+//!     fn transport(&self) -> Arc<dyn Transport> {
+//!         Arc::new(Mem::default())
+//!     }
+//!     fn endpoint(&self) -> Endpoint {
+//!         let number = self.next.fetch_add(1, Ordering::Relaxed);
+//!         format!("mem://subject-{number}").parse().expect("a good endpoint")
+//!     }
+//!     fn mode(&self) -> Mode {
+//!         Mode::Identity
+//!     }
+//! }
+//!
+//! sinew_transport_api::conformance!(InMemory::default()); // one subject in a test file
+//! sinew_transport_api::conformance!(mod secured, InMemory::default()); // or several, each in its module
+//! # fn main() {}
 //! ```
 //!
 //! Each case runs on a runtime of its own under a deadline: all on a single thread, and those where threads matter once

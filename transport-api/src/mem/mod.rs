@@ -94,7 +94,8 @@ impl Transport for Mem {
                 arrival.send(Ok(theirs));
                 Ok(ours)
             }
-            Err(Failure { here, at_listener }) => {
+            Err(failure) => {
+                let Failure { here, at_listener } = *failure;
                 if let Some(error) = at_listener {
                     arrival.send(Err(error));
                 }
@@ -149,9 +150,9 @@ fn admit(
     listen: &ListenOptions,
     connect: &ConnectOptions,
     expected: Option<PublicKey>,
-) -> std::result::Result<Keys, Failure> {
+) -> std::result::Result<Keys, Box<Failure>> {
     let endpoint = || endpoint.to_string();
-    let both = |error: &dyn Fn() -> Error| Failure { here: error(), at_listener: Some(error()) };
+    let both = |error: &dyn Fn() -> Error| Box::new(Failure { here: error(), at_listener: Some(error()) });
     let mismatch = |why: String| both(&|| Error::SecurityMismatch { endpoint: endpoint(), why: why.clone() });
     let (claim, server) = match (&connect.security, &listen.security) {
         (Security::Plaintext, Security::Plaintext) => (Claim::Anonymous, None),
@@ -160,7 +161,7 @@ fn admit(
             if expected != found {
                 let (expected, found) = (expected.fingerprint(), Some(found.fingerprint()));
                 let here = Error::WrongServerKey { endpoint: endpoint(), expected, found };
-                return Err(Failure { here, at_listener: None });
+                return Err(Box::new(Failure { here, at_listener: None }));
             }
             (Claim::Ed25519(client.public_key()), Some(PeerKey::Ed25519(found)))
         }

@@ -182,7 +182,7 @@ impl FaultyReceiver {
         if self.loses_the_rest() {
             return None;
         }
-        let (hit, size) = (self.count % EVERY == 0, block.len());
+        let (hit, size) = (self.count.is_multiple_of(EVERY), block.len());
         match self.fault {
             Fault::Loses if hit => return None,
             Fault::Doubles if hit => self.ahead.push_back(Ok(Some((lane, block.clone())))),
