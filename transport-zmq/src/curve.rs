@@ -11,6 +11,7 @@ use std::thread;
 use sinew_auth::{Admit, ZapDecision, zap_decide};
 use sinew_transport_api::{Error, Result};
 
+use crate::address::Kind;
 use crate::context::{context, unique};
 use crate::link::lock;
 use crate::porch::Porch;
@@ -22,7 +23,7 @@ pub(crate) struct Door {
 
 struct Keeper {
     admit: Arc<dyn Admit>,
-    scheme: &'static str,
+    kind: Kind,
     porch: Arc<Porch>,
 }
 
@@ -30,10 +31,10 @@ static KEEPERS: Mutex<Option<HashMap<String, Arc<Keeper>>>> = Mutex::new(None);
 
 impl Door {
     /// Opens one: questions about its [`domain`](Self::domain) go to `admit`, refusals are told at `porch`.
-    pub(crate) fn open(admit: Arc<dyn Admit>, scheme: &'static str, porch: Arc<Porch>) -> Result<Self> {
+    pub(crate) fn open(admit: Arc<dyn Admit>, kind: Kind, porch: Arc<Porch>) -> Result<Self> {
         start_handler().map_err(|cause| Error::Io { what: "starting the ZAP handler".to_owned(), cause })?;
         let domain = format!("sinew-{}", unique());
-        let keeper = Arc::new(Keeper { admit, scheme, porch });
+        let keeper = Arc::new(Keeper { admit, kind, porch });
         lock(&KEEPERS).get_or_insert_default().insert(domain.clone(), keeper);
         Ok(Self { domain })
     }
@@ -77,14 +78,18 @@ fn answer_all(socket: &zmq::Socket) {
 
 /// RFC 27: the domain is the third frame.
 fn answer(request: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let frames: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
+    let mut frames: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
     let domain = frames.get(2).and_then(|domain| std::str::from_utf8(domain).ok()).unwrap_or_default();
     let keeper = lock(&KEEPERS).as_ref().and_then(|keepers| keepers.get(domain).cloned());
     let Some(keeper) = keeper else {
         // No listener: a domain that no request can name makes it a refusal.
         return zap_decide(&frames, "nobody's domain", "zmq", &Nobody).0;
     };
-    let (reply, decision) = zap_decide(&frames, domain, keeper.scheme, &*keeper.admit);
+    if keeper.kind == Kind::Ipc {
+        // libzmq gives a Unix socket's peer as `localhost`, which is no address.
+        frames.get_mut(3).into_iter().for_each(|address| *address = b"");
+    }
+    let (reply, decision) = zap_decide(&frames, domain, keeper.kind.scheme(), &*keeper.admit);
     if let ZapDecision::Refused(refusal) = decision {
         let address = frames.get(3).map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default();
         let endpoint = if address.is_empty() { "a peer".to_owned() } else { address };

@@ -10,11 +10,11 @@ use sinew_transport_api::{Connection, Endpoint, Error, ListenOptions, Listener, 
 
 use crate::address::{Kind, place};
 use crate::curve::Door;
-use crate::monitor::{FAILURES, Monitor};
+use crate::monitor::{FAILURES, Monitored};
 use crate::options::{set_curve_server, set_router, set_shared};
 use crate::porch::Porch;
 use crate::router::{Closing, Router, Rules};
-use crate::socket::{Socket, Watched};
+use crate::socket::Socket;
 
 /// Listens at `endpoint`.
 pub(crate) async fn bind(endpoint: &Endpoint, kind: Kind, options: &ListenOptions) -> Result<Box<dyn Listener>> {
@@ -22,25 +22,24 @@ pub(crate) async fn bind(endpoint: &Endpoint, kind: Kind, options: &ListenOption
     let porch = Arc::new(Porch::default());
     let failed = |cause| Error::Io { what: format!("listening at {endpoint}"), cause };
     let door = match &options.security {
-        Security::Identity(_) => Some(Door::open(options.admit.clone(), kind.scheme(), Arc::clone(&porch))?),
+        Security::Identity(_) => Some(Door::open(options.admit.clone(), kind, Arc::clone(&porch))?),
         Security::Plaintext => None,
     };
     let socket = Socket::open(zmq::ROUTER).map_err(failed)?;
     set_up(&socket, options, door.as_ref()).map_err(failed)?;
-    let monitor = Monitor::of(&socket, FAILURES | zmq_sys::ZMQ_EVENT_CLOSED).map_err(failed)?;
-    socket.bind(&address).map_err(|cause| match cause.kind() {
+    let monitored = Monitored::new(socket, FAILURES | zmq_sys::ZMQ_EVENT_CLOSED).map_err(failed)?;
+    monitored.socket().bind(&address).map_err(|cause| match cause.kind() {
         io::ErrorKind::AddrInUse => Error::AddressInUse { endpoint: endpoint.to_string() },
         _ => failed(cause),
     })?;
-    let bound = socket.last_endpoint().map_err(failed)?;
+    let bound = monitored.socket().last_endpoint().map_err(failed)?;
     let endpoint = match kind {
         Kind::Tcp => endpoint.with_port(port_of(&bound).ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))?),
         Kind::Ipc => endpoint.clone(),
     };
     let rules = Rules::new(options, endpoint.clone(), kind, door, bound);
     let closing = Arc::new(Closing::default());
-    let watched = Watched::new(socket).map_err(failed)?;
-    let router = Router::new(watched, monitor, rules, Arc::clone(&porch), Arc::clone(&closing));
+    let router = Router::new(monitored, rules, Arc::clone(&porch), Arc::clone(&closing));
     tokio::spawn(router.run());
     Ok(Box::new(ZmqListener { endpoint, porch, closing }))
 }

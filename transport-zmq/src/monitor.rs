@@ -6,6 +6,16 @@ use crate::context::unique;
 use crate::message::Message;
 use crate::socket::{Socket, Watched};
 
+/// A socket with its monitor.
+///
+/// **Invariant:** the monitor is told to stop before its reader goes. libzmq's threads wait for a monitor that nobody
+/// reads, and with them every connection of the process.
+pub(crate) struct Monitored {
+    /// `None` only once it was released.
+    watched: Option<Watched>,
+    monitor: Monitor,
+}
+
 /// Receives the events of one socket.
 pub(crate) struct Monitor {
     watched: Watched,
@@ -40,18 +50,44 @@ pub(crate) const FAILURES: u32 = zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
 pub(crate) const CONNECTING: u32 =
     FAILURES | zmq_sys::ZMQ_EVENT_HANDSHAKE_SUCCEEDED | zmq_sys::ZMQ_EVENT_CLOSED | zmq_sys::ZMQ_EVENT_DISCONNECTED;
 
-impl Monitor {
+impl Monitored {
     /// Watches `socket`, which must not be bound or connected yet.
-    pub(crate) fn of(socket: &Socket, events: u32) -> io::Result<Self> {
+    pub(crate) fn new(socket: Socket, events: u32) -> io::Result<Self> {
         let address = format!("inproc://sinew-monitor-{}", unique());
         socket.monitor(&address, events)?;
         let pair = Socket::open(zmq::PAIR)?;
-        // No mark: a full monitor would hold up libzmq's own thread, and with it every connection.
+        // No mark: libzmq's threads wait for a monitor that is full, too.
         pair.set(zmq_sys::ZMQ_RCVHWM, 0)?;
         pair.connect(&address)?;
-        Ok(Self { watched: Watched::new(pair)? })
+        Ok(Self { watched: Some(Watched::new(socket)?), monitor: Monitor { watched: Watched::new(pair)? } })
     }
 
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.watched.as_ref().expect("it was not released").socket
+    }
+
+    /// Both, to wait for them at once.
+    pub(crate) fn parts(&mut self) -> (&mut Watched, &mut Monitor) {
+        (self.watched.as_mut().expect("it was not released"), &mut self.monitor)
+    }
+
+    /// Ends the monitor and keeps the socket.
+    pub(crate) fn release(mut self) -> Watched {
+        let watched = self.watched.take().expect("it was not released");
+        watched.socket.stop_monitor();
+        watched
+    }
+}
+
+impl Drop for Monitored {
+    fn drop(&mut self) {
+        if let Some(watched) = &self.watched {
+            watched.socket.stop_monitor();
+        }
+    }
+}
+
+impl Monitor {
     /// The next event, if there is one.
     pub(crate) fn take(&mut self) -> io::Result<Option<Event>> {
         let (mut head, mut endpoint) = (Message::new(), Message::new());

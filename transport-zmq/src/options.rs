@@ -10,30 +10,39 @@ use crate::socket::{
     Socket, ZMQ_HICCUP_MSG, ZMQ_IN_BATCH_SIZE, ZMQ_OUT_BATCH_SIZE, ZMQ_ROUTER_NOTIFY, ZMQ_ZAP_ENFORCE_DOMAIN,
 };
 
-/// ZMTP's own heartbeat: a backstop for a network that went silent. Liveness proper is the session's.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Without a byte for this long the connection is given up.
-const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Seconds of silence before the system asks whether the other machine is still there, between two questions, and how
+/// many may go unanswered. A backstop for a network that went silent: liveness proper is the session's.
+///
+/// ZMTP's own heartbeat is off: in libzmq 4.3.5 its timer goes on when a connection has failed while its input was
+/// stopped, and then aborts the process (`stream_engine_base.cpp`, "Assertion failed: !_io_error").
+const KEEPALIVE: [(u32, i32); 4] = [
+    (zmq_sys::ZMQ_TCP_KEEPALIVE, 1),
+    (zmq_sys::ZMQ_TCP_KEEPALIVE_IDLE, 10),
+    (zmq_sys::ZMQ_TCP_KEEPALIVE_INTVL, 5),
+    (zmq_sys::ZMQ_TCP_KEEPALIVE_CNT, 3),
+];
 /// What libzmq reads and writes at once: measured to help from 16 KiB blocks on.
 const BATCH_BYTES: i32 = 64 * 1024;
 /// The least of the high-water mark: fewer would make a wake-up of each few blocks.
 const MARK_MIN: usize = 8;
+/// What CURVE adds to a message (ZeroMQ RFC 26, "MESSAGE"): name 8, nonce 8, authenticator 16, flags 1.
+const CURVE_OVERHEAD: usize = 33;
 
 /// What a DEALER says to itself when its connection is gone: one byte of a kind that no peer has a use for.
 pub(crate) const GONE: &[u8] = &[0];
 
 /// Both kinds of socket.
 pub(crate) fn set_shared(socket: &Socket, limits: &Limits, handshake: Duration) -> io::Result<()> {
-    // The marks count messages; together with the largest message they keep to the bound in bytes.
+    // The mark counts messages; together with the largest message it keeps to the bound in bytes.
     let mark = (limits.queue_bytes_max / limits.block_bytes_max.max(1)).clamp(MARK_MIN, 1_000) as i32;
     socket.set(zmq_sys::ZMQ_SNDHWM, mark)?;
-    socket.set(zmq_sys::ZMQ_RCVHWM, mark)?;
-    let largest = (limits.block_bytes_max + BLOCK_HEADER).max(CONTROL_BYTES_MAX);
+    // No mark inward: the window is the bound there. At a mark libzmq stops reading the connection, and then loses the
+    // notice that the peer went, or aborts the process when a PING is what comes next (see `KEEPALIVE`).
+    socket.set(zmq_sys::ZMQ_RCVHWM, 0)?;
+    let largest = (limits.block_bytes_max + BLOCK_HEADER).max(CONTROL_BYTES_MAX) + CURVE_OVERHEAD;
     socket.set_bytes(zmq_sys::ZMQ_MAXMSGSIZE, &(largest as i64).to_ne_bytes())?;
     socket.set(zmq_sys::ZMQ_HANDSHAKE_IVL, milliseconds(handshake))?;
-    socket.set(zmq_sys::ZMQ_HEARTBEAT_IVL, milliseconds(HEARTBEAT))?;
-    socket.set(zmq_sys::ZMQ_HEARTBEAT_TIMEOUT, milliseconds(HEARTBEAT_TIMEOUT))?;
-    socket.set(zmq_sys::ZMQ_HEARTBEAT_TTL, milliseconds(HEARTBEAT_TIMEOUT))?;
+    KEEPALIVE.iter().try_for_each(|(option, value)| socket.set(*option, *value))?;
     socket.set(zmq_sys::ZMQ_IPV6, 1)?;
     socket.set(ZMQ_IN_BATCH_SIZE, BATCH_BYTES)?;
     socket.set(ZMQ_OUT_BATCH_SIZE, BATCH_BYTES)

@@ -23,9 +23,9 @@ use crate::client::next_message;
 use crate::frames::{Code, Frame, Refuse};
 use crate::link::{Doorbell, End, Outgoing};
 use crate::message::Message;
-use crate::monitor::{Event, Monitor};
+use crate::monitor::{Event, Monitored};
 use crate::porch::Porch;
-use crate::socket::{Sent, Watched};
+use crate::socket::Sent;
 
 /// After so many messages the task lets others have a turn.
 const TURN: usize = 100;
@@ -33,14 +33,11 @@ const TURN: usize = 100;
 const SHARE: usize = 32;
 /// A backstop while somebody is parked: a call for one peer may take in the signal that was meant for another.
 const PARKED_RETRY: Duration = Duration::from_millis(20);
-/// A quiet peer is asked for so often: when its queue was full at the moment it went, libzmq's notice is lost.
-const SWEEP: Duration = Duration::from_secs(10);
 /// How long libzmq may still bring out last words after the end.
 const LAST_WORD_MS: i32 = 1_000;
 
 pub(crate) struct Router {
-    router: Watched,
-    monitor: Monitor,
+    router: Monitored,
     rules: Rules,
     porch: Arc<Porch>,
     closing: Arc<Closing>,
@@ -49,7 +46,6 @@ pub(crate) struct Router {
     /// Places of peers that want to send, and of those that were full.
     wanting: Vec<usize>,
     parked: Vec<usize>,
-    next_sweep: Instant,
     unbound: bool,
 }
 
@@ -80,16 +76,9 @@ impl Closing {
 }
 
 impl Router {
-    pub(crate) fn new(
-        router: Watched,
-        monitor: Monitor,
-        rules: Rules,
-        porch: Arc<Porch>,
-        closing: Arc<Closing>,
-    ) -> Self {
+    pub(crate) fn new(router: Monitored, rules: Rules, porch: Arc<Porch>, closing: Arc<Closing>) -> Self {
         Self {
             router,
-            monitor,
             rules,
             porch,
             closing,
@@ -97,7 +86,6 @@ impl Router {
             peers: Peers::default(),
             wanting: Vec::new(),
             parked: Vec::new(),
-            next_sweep: Instant::now() + SWEEP,
             unbound: false,
         }
     }
@@ -105,7 +93,7 @@ impl Router {
     pub(crate) async fn run(mut self) {
         match self.serve().await {
             // A failure means that last words do not arrive, which the peers bear.
-            Ok(()) => drop(self.router.socket.set(zmq_sys::ZMQ_LINGER, LAST_WORD_MS)),
+            Ok(()) => drop(self.router.socket().set(zmq_sys::ZMQ_LINGER, LAST_WORD_MS)),
             Err(cause) => self.porch.fail(Error::Io { what: format!("serving {}", self.rules.endpoint), cause }),
         }
     }
@@ -115,7 +103,7 @@ impl Router {
         loop {
             turn += self.receive()? + self.send()?;
             self.read_monitor()?;
-            self.look_at_the_clock()?;
+            self.look_at_the_clock();
             if self.is_finished()? {
                 return Ok(());
             }
@@ -124,7 +112,7 @@ impl Router {
                 tokio::task::yield_now().await;
             }
             // Taking in what libzmq's threads said may have made room for those who are parked.
-            let readable = self.router.socket.events()?.readable;
+            let readable = self.router.socket().events()?.readable;
             self.wanting.append(&mut self.parked);
             let sent = self.send()?;
             turn += sent;
@@ -138,14 +126,18 @@ impl Router {
 
     async fn wait(&mut self) -> io::Result<()> {
         let parked = (!self.parked.is_empty()).then(|| Instant::now() + PARKED_RETRY);
-        let times = [Some(self.next_sweep), self.peers.next_deadline(), parked];
-        let until = times.into_iter().flatten().min().expect("the sweep has a time");
+        let until = [self.peers.next_deadline(), parked].into_iter().flatten().min();
+        let (router, monitor) = self.router.parts();
         tokio::select! {
-            signalled = self.router.signalled() => signalled,
+            signalled = router.signalled() => signalled,
             () = self.doorbell.rung.notified() => Ok(()),
             () = self.closing.bell.notified() => Ok(()),
-            event = self.monitor.next() => self.tell(event?),
-            () = sleep_until(until) => Ok(()),
+            event = monitor.next() => {
+                let event = event?;
+                self.tell(event);
+                Ok(())
+            }
+            () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => Ok(()),
         }
     }
 
@@ -153,17 +145,17 @@ impl Router {
     fn receive(&mut self) -> io::Result<usize> {
         let mut from = Message::new();
         for count in 0..TURN {
-            if !self.router.socket.receive(&mut from)? {
+            if !self.router.socket().receive(&mut from)? {
                 return Ok(count);
             }
             let mut message = Message::new();
-            if !from.has_more() || !self.router.socket.receive(&mut message)? {
+            if !from.has_more() || !self.router.socket().receive(&mut message)? {
                 continue;
             }
             let one_part = !message.has_more();
             let mut rest = Message::new();
             let mut more = !one_part;
-            while more && self.router.socket.receive(&mut rest)? {
+            while more && self.router.socket().receive(&mut rest)? {
                 more = rest.has_more();
             }
             self.take_in(from.bytes(), message, one_part);
@@ -182,7 +174,6 @@ impl Router {
         }
         let Some(slot) = self.peers.find(from) else { return };
         let frame = if one_part { Frame::parse(message.bytes()) } else { Err("it sent a message of several parts") };
-        self.peers[slot].quiet = false;
         let result = match (&self.peers[slot].stage, frame) {
             (Stage::Ended, _) => return,
             (_, Err(why)) => Err(why),
@@ -222,7 +213,7 @@ impl Router {
                 self.leave_if_over(slot);
                 return Ok(count);
             };
-            match self.router.socket.send_to(&peer.id, message)? {
+            match self.router.socket().send_to(&peer.id, message)? {
                 Sent::Done => peer.message = None,
                 Sent::Full => {
                     self.parked.push(slot);
@@ -279,34 +270,24 @@ impl Router {
     }
 
     fn read_monitor(&mut self) -> io::Result<()> {
-        while let Some(event) = self.monitor.take()? {
-            self.tell(event)?;
+        while let Some(event) = self.router.parts().1.take()? {
+            self.tell(event);
         }
         Ok(())
     }
 
-    fn tell(&mut self, event: Event) -> io::Result<()> {
+    fn tell(&self, event: Event) {
         match event {
             Event::NotConnected => drop(self.closing.done.send_replace(true)),
             event => self.rules.explain(event).into_iter().for_each(|error| self.porch.report(error)),
         }
-        Ok(())
     }
 
-    fn look_at_the_clock(&mut self) -> io::Result<()> {
+    fn look_at_the_clock(&mut self) {
         let now = Instant::now();
         while let Some(slot) = self.peers.late(now) {
             self.too_late(slot);
         }
-        if now >= self.next_sweep {
-            self.next_sweep = now + SWEEP;
-            for slot in self.peers.quiet() {
-                // Costs the peer nothing: it is given back no byte.
-                self.peers[slot].out.push_back(Outgoing::Control(Frame::Credit(0)));
-                self.wanting.push(slot);
-            }
-        }
-        Ok(())
     }
 
     /// Whether the listener is closed and nobody is left; before that the address is freed.
@@ -321,7 +302,7 @@ impl Router {
         if !self.unbound {
             self.unbound = true;
             self.closing.done.send_replace(false);
-            self.router.socket.unbind(&self.rules.bound)?;
+            self.router.socket().unbind(&self.rules.bound)?;
         }
         Ok(*self.closing.done.borrow())
     }

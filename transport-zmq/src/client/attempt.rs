@@ -14,7 +14,7 @@ use crate::connection::connection;
 use crate::frames::{Code, Frame, Refuse, Terms};
 use crate::link::{Doorbell, Link, terms};
 use crate::message::Message;
-use crate::monitor::{CONNECTING, Event, Monitor};
+use crate::monitor::{CONNECTING, Event, Monitored};
 use crate::options::{GONE, set_curve_client, set_dealer, set_shared};
 use crate::socket::{Sent, Socket, Watched};
 
@@ -124,16 +124,14 @@ impl Attempt<'_> {
             let ours = keys.identity.curve_keys();
             set_curve_client(&socket, &ours.public, &ours.secret, &keys.server.to_curve())?;
         }
-        let mut monitor = Monitor::of(&socket, CONNECTING)?;
-        socket.connect(target)?;
-        match monitor.next().await? {
+        let mut monitored = Monitored::new(socket, CONNECTING)?;
+        monitored.socket().connect(target)?;
+        match monitored.parts().1.next().await? {
             Event::Ready => {}
             event => return Err(self.failure(event)),
         }
         // From here on the socket itself tells when the connection is gone.
-        socket.stop_monitor();
-        drop(monitor);
-        let mut dealer = Watched::new(socket)?;
+        let mut dealer = monitored.release();
         let ours = terms(&self.options.limits, self.keys.is_some());
         say_hello(&mut dealer, ours).await?;
         let theirs = self.hear_answer(&mut dealer).await?;

@@ -17,8 +17,6 @@ pub(super) struct Peer {
     pub(super) out: VecDeque<Outgoing>,
     /// The message that did not fit.
     pub(super) message: Option<Message>,
-    /// Nothing came from it since the last sweep.
-    pub(super) quiet: bool,
     serial: u64,
 }
 
@@ -53,7 +51,7 @@ impl Peers {
             self.places.len() - 1
         });
         let (stage, out) = (Stage::Knocking, VecDeque::new());
-        self.places[slot] = Some(Peer { id: id.clone(), stage, out, message: None, quiet: false, serial });
+        self.places[slot] = Some(Peer { id: id.clone(), stage, out, message: None, serial });
         self.by_id.insert(id, slot);
         self.knocking += 1;
         self.deadlines.push_back((hello_due, slot, serial));
@@ -127,18 +125,6 @@ impl Peers {
             }
         }
         None
-    }
-
-    /// Those that sent nothing since the last call.
-    pub(super) fn quiet(&mut self) -> Vec<usize> {
-        let mut found = Vec::new();
-        for (slot, peer) in self.places.iter_mut().enumerate() {
-            let Some(peer) = peer else { continue };
-            if std::mem::replace(&mut peer.quiet, true) && peer.out.is_empty() && peer.message.is_none() {
-                found.push(slot);
-            }
-        }
-        found
     }
 
     pub(super) fn links(&self) -> impl Iterator<Item = &Arc<Link>> {
