@@ -112,7 +112,7 @@ fn tests(name: &str, nextest: bool, selection: &str) -> Step {
     let action = if nextest {
         Action::Test(Runner::Nextest, Line::new(&format!("cargo nextest run {selection}")))
     } else {
-        Action::Test(Runner::Libtest, Line::new(&format!("cargo test {selection}")))
+        Action::Test(Runner::Libtest, Line::new(&format!("cargo test --no-fail-fast {selection}")))
     };
     Step { name: name.into(), action }
 }

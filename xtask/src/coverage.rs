@@ -2,7 +2,8 @@
 //!
 //! The compiler's own instrumentation counts, and cargo-tarpaulin reads what it wrote with a reader of its own,
 //! so the plain stable toolchain is enough: no `llvm-tools` component, no LLVM of the system.
-//! Programs that tests start are counted too. Instrumented code lives in `target/coverage`, apart from everybody's.
+//! Programs that tests start are counted too, examples in the documentation are not.
+//! Instrumented code lives in `target/coverage`, apart from everybody's.
 
 use std::collections::BTreeMap;
 use std::path::Path;

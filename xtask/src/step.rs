@@ -89,7 +89,7 @@ fn print_table(done: &[Done], tests: Count) {
     let width = done.iter().map(|step| step.name.len()).max().unwrap_or(0);
     println!("\n{:<width$}  {:>8}", "step", "seconds");
     for Done { name, took, remark } in done {
-        println!("{name:<width$}  {:>8.1}  {remark}", took.as_secs_f64());
+        println!("{}", format!("{name:<width$}  {:>8.1}  {remark}", took.as_secs_f64()).trim_end());
     }
     let total: Duration = done.iter().map(|step| step.took).sum();
     println!("{:<width$}  {:>8.1}\n", "total", total.as_secs_f64());
