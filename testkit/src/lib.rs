@@ -1,0 +1,7 @@
+//! What the tests of several crates share: a [`service`](echo) to talk to, a [`network`](net) to break, and
+//! [`scenarios`] of the bus that run over any transport. Not published, and no part of any program.
+
+pub mod echo;
+pub mod net;
+pub mod random;
+pub mod setup;

@@ -1,0 +1,147 @@
+//! Where a scenario runs: which transports, secured or not, and on which network.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sinew_auth::Identity;
+use sinew_bus::{Broker, Bus};
+use sinew_session::{Executor, Result, Server, ServerBuilder, Service, Session, SessionLimits, SessionOptions};
+use sinew_transport_api::auth::AdmitEveryone;
+use sinew_transport_api::{ConnectOptions, Connection, Endpoint, ListenOptions, Registry, Security};
+
+use crate::net::Net;
+
+/// Every wait of a test ends after this, far above what it takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for `future` at most [`PATIENCE`].
+///
+/// # Panics
+/// If it takes longer.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} took more than {PATIENCE:?}"))
+}
+
+/// Transports, security and limits of a test.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The transports to choose from.
+    pub registry: Registry,
+    /// Where the server listens; port 0 is chosen at its first start.
+    pub endpoints: Vec<Endpoint>,
+    /// The server's identity and the client's; `None` for plaintext.
+    pub identities: Option<(Arc<Identity>, Arc<Identity>)>,
+    /// The session's limits, at both ends.
+    pub limits: SessionLimits,
+    /// Where both run.
+    pub executor: Executor,
+}
+
+impl Setup {
+    /// Listens at these URLs of these transports, in plaintext, on the test's own runtime.
+    ///
+    /// # Panics
+    /// If one is no URL.
+    pub fn plaintext(registry: Registry, urls: &[&str]) -> Self {
+        let endpoints = urls.iter().map(|url| url.parse().expect("a URL of this test")).collect();
+        let limits = SessionLimits::default();
+        Self { registry, endpoints, identities: None, limits, executor: Executor::Current }
+    }
+
+    /// The same secured, under fresh keys.
+    ///
+    /// # Panics
+    /// If one is no URL.
+    pub fn secured(registry: Registry, urls: &[&str]) -> Self {
+        let identity = || Arc::new(Identity::generate());
+        Self { identities: Some((identity(), identity())), ..Self::plaintext(registry, urls) }
+    }
+
+    /// In memory, in plaintext, on a network of its own.
+    pub fn on(net: &Net, url: &str) -> Self {
+        Self::plaintext(net.registry(), &[url])
+    }
+
+    /// How to listen.
+    pub fn listen_options(&self) -> ListenOptions {
+        let security = self.identities.as_ref().map(|(server, _)| Security::Identity(server.clone()));
+        ListenOptions::new(security.unwrap_or(Security::Plaintext), Arc::new(AdmitEveryone))
+    }
+
+    /// How to connect.
+    pub fn connect_options(&self) -> ConnectOptions {
+        match &self.identities {
+            None => ConnectOptions::new(Security::Plaintext, None),
+            Some((server, client)) => {
+                ConnectOptions::new(Security::Identity(client.clone()), Some(server.public_key()))
+            }
+        }
+    }
+
+    /// How a session connects.
+    ///
+    /// # Panics
+    /// If two linked transports claim one scheme.
+    pub fn session_options(&self) -> SessionOptions {
+        let mut options = SessionOptions::new(Security::Plaintext, None).expect("the linked transports");
+        options.registry = self.registry.clone();
+        options.connect = self.connect_options();
+        options.limits = self.limits.clone();
+        options.executor = self.executor;
+        options
+    }
+
+    /// Starts a server with these services, and keeps the ports it has chosen for the next start.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn serve(&mut self, services: Vec<Arc<dyn Service>>) -> Server {
+        let mut builder = ServerBuilder::new(self.registry.clone()).limits(self.limits.clone()).executor(self.executor);
+        for endpoint in &self.endpoints {
+            builder = builder.listen(endpoint.clone(), self.listen_options());
+        }
+        builder = services.into_iter().fold(builder, ServerBuilder::service);
+        let server = soon("starting the server", builder.start()).await.expect("the server starts");
+        self.endpoints = server.endpoints().to_vec();
+        server
+    }
+
+    /// Starts a server with a bus.
+    pub async fn serve_bus(&mut self) -> Server {
+        self.serve(vec![Arc::new(Broker::default())]).await
+    }
+
+    /// A session to endpoint number `index`.
+    ///
+    /// # Errors
+    /// As [`Session::connect`].
+    pub async fn try_session(&self, index: usize) -> Result<Session> {
+        soon("connecting", Session::connect(&self.endpoints[index], self.session_options())).await
+    }
+
+    /// A session to the first endpoint.
+    ///
+    /// # Panics
+    /// If it does not connect.
+    pub async fn session(&self) -> Session {
+        self.try_session(0).await.expect("the server is there")
+    }
+
+    /// A bus client; clients take the endpoints in turn.
+    ///
+    /// # Panics
+    /// If it does not connect.
+    pub async fn bus(&self, number: usize) -> Bus {
+        let session = self.try_session(number % self.endpoints.len()).await.expect("the server is there");
+        Bus::new(&session).expect("the first on its session")
+    }
+
+    /// A bare connection to endpoint number `index`, below the session.
+    ///
+    /// # Panics
+    /// If it does not connect.
+    pub async fn raw(&self, index: usize) -> Connection {
+        let options = self.connect_options();
+        soon("connecting", self.registry.connect(&self.endpoints[index], &options)).await.expect("the server is there")
+    }
+}
