@@ -50,7 +50,7 @@ pub trait Listener: Send + Debug {
 /// An admitted connection: two halves that may be used from two tasks.
 ///
 /// Dropping both halves without [`Sender::close`] is an abrupt end: the peer gets `Error::Lost`, after a prefix of what
-/// was sent. Dropping one of them ends nothing.
+/// was sent.
 #[derive(Debug)]
 pub struct Connection {
     /// Who is at the other end.

@@ -140,7 +140,11 @@ fn a_recv_that_is_not_cancel_safe_is_found() {
 
 #[test]
 fn missing_back_pressure_is_found() {
-    let expected =
-        ["a_slow_reader_holds_its_peer_back", "a_stuck_peer_holds_up_no_other", "a_full_lane_holds_up_no_other"];
+    let expected = [
+        "a_slow_reader_holds_its_peer_back",
+        "a_stuck_peer_holds_up_no_other",
+        "a_full_lane_holds_up_no_other",
+        "those_who_wait_learn_of_a_loss",
+    ];
     check(Fault::NoBackPressure, &expected);
 }

@@ -83,6 +83,7 @@ macro_rules! __each_case {
             blocks::blocks_arrive_whole_and_in_order, both, "blocks of every size arrive whole, once and in order";
             blocks::both_directions_flow_at_once, both, "both directions carry blocks at the same time";
             blocks::each_lane_keeps_its_order, both, "blocks arrive in order within each lane";
+            blocks::a_lane_may_carry_blocks_before_the_peer_opens_it, one, "a block may arrive on a lane before the receiving side has opened it";
             blocks::two_hundred_connections_echo, both, "two hundred connections at once carry blocks";
             limits::the_largest_block_passes_and_no_larger, one, "a block of the maximum passes, one byte more is refused and the connection lives on";
             limits::an_empty_block_is_refused, one, "an empty block is refused and the connection lives on";
@@ -92,6 +93,7 @@ macro_rules! __each_case {
             pressure::a_slow_reader_holds_its_peer_back, both, "a reader that does not read holds its peer back within the byte bound, and nothing is lost";
             pressure::a_stuck_peer_holds_up_no_other, one, "a peer that does not read holds up no other peer";
             pressure::a_full_lane_holds_up_no_other, one, "a full lane holds up no other where lanes are independent";
+            pressure::those_who_wait_learn_of_a_loss, one, "whoever waits for room or for a block when the connection is lost learns it";
             pressure::flush_waits_and_loses_nothing, one, "flush resolves once everything taken is on its way";
             cancel::a_dropped_recv_loses_nothing, both, "recv is cancel-safe";
             cancel::a_dropped_ready_loses_nothing, both, "ready is cancel-safe";
@@ -109,6 +111,7 @@ macro_rules! __each_case {
             listening::a_listener_says_where_it_listens, one, "a listener's endpoint can be connected to and its port is never 0";
             listening::a_second_bind_is_refused, one, "a second listener at one endpoint is refused as in use";
             listening::a_closed_listener_takes_nobody, one, "a closed listener takes no new connection, and those accepted live on";
+            listening::whoever_is_not_accepted_yet_is_lost, one, "a client that was not accepted when its listener closed is not left in the belief to be connected";
             listening::connecting_to_nobody_fails_in_time, one, "connecting where nobody listens fails within the timeout";
             identity::both_ends_know_each_other, one, "each end knows the other by the right key";
             identity::an_unlisted_key_is_refused_at_both_ends, one, "a peer that is not admitted is refused at both ends, by its fingerprint";

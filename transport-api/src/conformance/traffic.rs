@@ -66,6 +66,16 @@ pub(crate) async fn send_all(
     Ok(())
 }
 
+/// Sends blocks on the control lane while they are taken without anybody reading; says how many were. One is certain.
+pub(crate) fn send_what_fits(sender: &mut Box<dyn Sender>, seed: u64, sizes: &[usize]) -> Outcome<usize> {
+    for (index, size) in sizes.iter().enumerate() {
+        if !sender.try_send(Lane::CONTROL, &mut block(seed, Lane::CONTROL, index, *size))? {
+            return Ok(index);
+        }
+    }
+    Ok(sizes.len())
+}
+
 /// The next block, which must come.
 pub(crate) async fn recv(receiver: &mut Box<dyn Receiver>) -> Outcome<(Lane, Bytes)> {
     match within("a block", receiver.recv()).await?? {

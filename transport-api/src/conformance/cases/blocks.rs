@@ -57,6 +57,26 @@ pub(crate) async fn each_lane_keeps_its_order(kit: Kit) -> Outcome {
     Ok(())
 }
 
+pub(crate) async fn a_lane_may_carry_blocks_before_the_peer_opens_it(kit: Kit) -> Outcome {
+    let lanes = kit.can.lanes_max.min(4);
+    if lanes < 2 {
+        return Err(Stop::Skip("the transport has one lane".to_owned()));
+    }
+    for role in Role::BOTH {
+        let Pair { mut ours, mut theirs, .. } = kit.pair(role, &kit.limits()).await?;
+        ours.sender.open_lanes(lanes)?;
+        let sizes = [500; 3];
+        let mut tally = Tally::new(kit.seed, lanes, &sizes);
+        let sending = send_on_lanes(&kit, &mut ours.sender, lanes, &sizes);
+        tokio::try_join!(sending, tally.receive_all(&mut theirs.receiver))?;
+        theirs.sender.open_lanes(lanes)?;
+        let mut tally = Tally::new(kit.seed, lanes, &sizes);
+        let sending = send_on_lanes(&kit, &mut theirs.sender, lanes, &sizes);
+        tokio::try_join!(sending, tally.receive_all(&mut ours.receiver))?;
+    }
+    Ok(())
+}
+
 /// Sends all blocks of all lanes, the lanes mixed at random.
 async fn send_on_lanes(kit: &Kit, sender: &mut Box<dyn Sender>, lanes: u8, sizes: &[usize]) -> Outcome {
     let mut random = kit.random(99);

@@ -11,6 +11,7 @@ pub(crate) async fn the_largest_block_passes_and_no_larger(kit: Kit) -> Outcome 
         let Pair { mut ours, mut theirs, .. } = kit.pair(role, &limits).await?;
         let mut tally = Tally::new(kit.seed, 1, &[max, max]);
         send_all(&mut ours.sender, kit.seed, Lane::CONTROL, &[max, max], 0..1).await?;
+        tally.receive(&mut theirs.receiver, 1).await?;
         let mut over = block(kit.seed, Lane::CONTROL, 9, max + 1);
         let before = over.clone();
         match ours.sender.try_send(Lane::CONTROL, &mut over) {
@@ -73,9 +74,9 @@ pub(crate) async fn an_oversize_block_ends_its_sender(kit: Kit) -> Outcome {
         let (client, server) = kit.join(&mut listener, &kit.connect_options(ours)).await?;
         let (mut sending, mut receiving) = if role == Role::Client { (client, server) } else { (server, client) };
         let sizes = [100, small.block_bytes_max, small.block_bytes_max + 1];
-        send_all(&mut sending.sender, kit.seed, Lane::CONTROL, &sizes, 0..3).await?;
         let mut tally = Tally::new(kit.seed, 1, &sizes[..2]);
-        let error = tally.receive_until_lost(&mut receiving.receiver).await?;
+        let sending_all = send_all(&mut sending.sender, kit.seed, Lane::CONTROL, &sizes, 0..3);
+        let ((), error) = tokio::try_join!(sending_all, tally.receive_until_lost(&mut receiving.receiver))?;
         ensure!(matches!(error, Error::Protocol { .. } | Error::Lost { .. }), "the receiver was told {error:?}");
         let error = Tally::new(kit.seed, 1, &[]).receive_until_lost(&mut sending.receiver).await?;
         ensure!(matches!(error, Error::Protocol { .. } | Error::Lost { .. }), "the sender was told {error:?}");

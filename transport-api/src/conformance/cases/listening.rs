@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::conformance::kit::{Kit, Outcome, Pair, Role, accept, ensure, within};
+use crate::conformance::kit::{Kit, Outcome, Pair, Role, Stop, accept, ensure, within};
 use crate::conformance::traffic::round_trip;
 use crate::{ConnectOptions, Error};
 
@@ -55,6 +55,30 @@ pub(crate) async fn a_closed_listener_takes_nobody(kit: Kit) -> Outcome {
     })
     .await??;
     kit.honest_round_trip(&mut listener, &limits).await
+}
+
+/// Whatever point the handshake has reached when the listener closes: nobody is left in the belief to be connected.
+pub(crate) async fn whoever_is_not_accepted_yet_is_lost(kit: Kit) -> Outcome {
+    let limits = kit.limits();
+    let options = kit.connect_options(&limits);
+    for steps in 0..20 {
+        let mut listener = kit.bind(&kit.listen_options(&limits)).await?;
+        let (transport, endpoint) = (kit.transport.clone(), listener.endpoint().clone());
+        let connecting = tokio::spawn({
+            let options = options.clone();
+            async move { transport.connect(&endpoint, &options).await }
+        });
+        for _ in 0..steps {
+            tokio::task::yield_now().await;
+        }
+        within("close of the listener", listener.close()).await??;
+        drop(listener);
+        if let Ok(mut client) = within("connect", connecting).await?.map_err(Stop::fail)? {
+            let heard = within("the loss of a connection nobody accepted", client.receiver.recv()).await?;
+            ensure!(matches!(heard, Err(Error::Lost { .. })), "a client that was not accepted was told {heard:?}");
+        }
+    }
+    Ok(())
 }
 
 pub(crate) async fn connecting_to_nobody_fails_in_time(kit: Kit) -> Outcome {

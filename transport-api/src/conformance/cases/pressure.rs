@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::conformance::kit::{Kit, Outcome, Pair, Role, Stop, ensure, within};
 use crate::conformance::traffic::{Tally, block, round_trip, send, send_all};
-use crate::{Lane, LaneSet, Limits, Sender};
+use crate::{Connection, Error, Lane, LaneSet, Limits, Sender};
 
 /// How long nothing must move for a sender to count as held back. If a slow machine makes this too short, the case
 /// sees less pressure, not a failure.
@@ -86,6 +86,9 @@ pub(crate) async fn a_full_lane_holds_up_no_other(kit: Kit) -> Outcome {
         ours.sender.open_lanes(3)?;
         theirs.sender.open_lanes(3)?;
         let taken = fill(&kit, &mut ours.sender, Lane(1), bound(&kit, &limits)).await?;
+        let ready = within("another lane than the full one", ours.sender.ready(LaneSet::first(3))).await??;
+        let known = ready.and(LaneSet::first(3)) == ready && !ready.is_empty();
+        ensure!(known, "`ready` says {ready:?} where lanes 0 to 2 were wanted");
         for lane in [Lane::CONTROL, Lane(2)] {
             send(&mut ours.sender, lane, block(kit.seed, lane, 0, SIZE)).await?;
         }
@@ -96,6 +99,38 @@ pub(crate) async fn a_full_lane_holds_up_no_other(kit: Kit) -> Outcome {
             tally.enter(lane, &bytes)?;
             seen.insert(lane);
         }
+    }
+    Ok(())
+}
+
+/// One waits for room, the other for a block, when the peer is gone all of a sudden.
+pub(crate) async fn those_who_wait_learn_of_a_loss(kit: Kit) -> Outcome {
+    let limits = kit.limits();
+    for role in Role::BOTH {
+        let Pair { ours, theirs, listener } = kit.pair(role, &limits).await?;
+        let Connection { mut sender, mut receiver, .. } = ours;
+        let taken = fill(&kit, &mut sender, Lane::CONTROL, bound(&kit, &limits)).await?;
+        let sending = async {
+            let mut block = block(kit.seed, Lane::CONTROL, taken, SIZE);
+            loop {
+                match within("a sender to learn of the loss", sender.ready(LaneSet::from(Lane::CONTROL))).await? {
+                    Err(error) => return Ok::<_, Stop>(error),
+                    // What the system had buffered may have made room once more.
+                    Ok(_) => drop(sender.try_send(Lane::CONTROL, &mut block)),
+                }
+            }
+        };
+        let receiving = async { within("a receiver to learn of the loss", receiver.recv()).await };
+        let leaving = async {
+            // The others wait by now.
+            tokio::task::yield_now().await;
+            drop(theirs);
+            Ok(())
+        };
+        let (error, received, ()) = tokio::try_join!(sending, receiving, leaving)?;
+        ensure!(matches!(error, Error::Lost { .. }), "the waiting sender was told {error:?} for `Lost`");
+        ensure!(matches!(received, Err(Error::Lost { .. })), "the waiting receiver was told {received:?} for `Lost`");
+        drop(listener);
     }
     Ok(())
 }
