@@ -1,0 +1,113 @@
+//! The client processes of a demonstration: this program with a hidden command. Each ends when its standard input does.
+
+use std::io::Read;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use sinew::{Client, Executor};
+
+use super::{load, ping_pong};
+use crate::failure::Outcome;
+
+/// A client process of `sinew demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoClient {
+    #[arg(value_enum)]
+    role: Role,
+    /// Where to connect to; of a raw proxy, where publishers connect to.
+    url: String,
+    /// Of a raw proxy, where subscribers connect to.
+    #[arg(long, default_value = "")]
+    back: String,
+    #[arg(long, default_value_t = 128)]
+    size: usize,
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    #[arg(long, default_value_t = 1_000)]
+    rounds: u32,
+    /// Run the session on this thread too, or on a thread of its own.
+    #[arg(long, value_enum)]
+    executor: Option<Place>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Place {
+    Current,
+    Thread,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Role {
+    Ping,
+    Pong,
+    Publish,
+    Subscribe,
+    RawProxy,
+    RawPing,
+    RawPong,
+    RawPublish,
+    RawSubscribe,
+}
+
+impl DemoClient {
+    pub(crate) fn run(self) -> Outcome {
+        end_with_stdin();
+        match self.role {
+            Role::Ping | Role::Pong | Role::Publish | Role::Subscribe => {
+                tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.run_client())
+            }
+            raw => self.run_raw(raw),
+        }
+    }
+
+    async fn run_client(&self) -> Outcome {
+        // A ping-pong has one thing to do at a time, a load two.
+        let usual = if matches!(self.role, Role::Ping | Role::Pong) { Place::Current } else { Place::Thread };
+        let executor = match self.executor.unwrap_or(usual) {
+            Place::Current => Executor::Current,
+            Place::Thread => Executor::Thread,
+        };
+        let client = Client::builder(&self.url).name("sinew-demo").executor(executor).connect().await?;
+        let bus = client.bus();
+        match self.role {
+            Role::Ping => ping_pong::ping(bus, self.rounds, self.time()).await?,
+            Role::Pong => ping_pong::pong(bus).await?,
+            Role::Publish => load::publish(bus, self.size, self.time()).await?,
+            _ => load::subscribe(bus).await?,
+        }
+        client.close().await?;
+        Ok(())
+    }
+
+    fn time(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds.clamp(0.1, 60.0))
+    }
+
+    #[cfg(feature = "zmq")]
+    fn run_raw(&self, role: Role) -> Outcome {
+        use super::raw;
+        match role {
+            Role::RawProxy => raw::proxy(&self.url)?,
+            Role::RawPing => raw::ping(&self.url, &self.back, self.rounds, self.time())?,
+            Role::RawPong => raw::pong(&self.url, &self.back)?,
+            Role::RawPublish => raw::publish(&self.url, &self.back, self.size, self.time())?,
+            _ => raw::subscribe(&self.url, &self.back)?,
+        }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "zmq"))]
+    fn run_raw(&self, _role: Role) -> Outcome {
+        Err(format!("{} was built without libzmq; build with --features zmq", self.url).into())
+    }
+}
+
+/// Whoever started this process has gone, or wants it to end: at once, whatever it does.
+fn end_with_stdin() {
+    std::thread::spawn(|| {
+        let mut rest = [0; 256];
+        let mut input = std::io::stdin().lock();
+        while !matches!(input.read(&mut rest), Ok(0) | Err(_)) {}
+        std::process::exit(0);
+    });
+}

@@ -1,0 +1,57 @@
+//! What a demonstration found.
+
+use serde::Serialize;
+
+/// All of it.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Report {
+    /// One for each way between two programs.
+    pub(super) rows: Vec<Row>,
+    /// What went wrong, a line each.
+    pub(super) failures: Vec<String>,
+    /// How long it took.
+    pub(super) seconds: f64,
+}
+
+/// What was measured on one way.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    /// The way.
+    pub(super) transport: String,
+    /// How it is secured.
+    pub(super) security: &'static str,
+    /// The ping-pong, where it succeeded.
+    pub(super) ping_pong: Option<PingPong>,
+    /// One for each size.
+    pub(super) throughput: Vec<Throughput>,
+}
+
+/// Round trips through the server between two processes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct PingPong {
+    pub(super) rounds: u64,
+    pub(super) p50_us: f64,
+    pub(super) p99_us: f64,
+}
+
+/// Messages through the server from one process to another.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Throughput {
+    /// Bytes of each payload.
+    pub(super) payload_bytes: usize,
+    pub(super) messages: u64,
+    pub(super) messages_per_second: f64,
+}
+
+impl Row {
+    pub(super) fn new(transport: &str, security: &'static str) -> Self {
+        Self { transport: transport.to_owned(), security, ping_pong: None, throughput: Vec::new() }
+    }
+}
+
+impl Report {
+    /// The row of that way.
+    pub(super) fn row(&mut self, transport: &str) -> &mut Row {
+        self.rows.iter_mut().find(|row| row.transport == transport).expect("every way has its row from the start")
+    }
+}

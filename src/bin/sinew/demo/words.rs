@@ -1,0 +1,74 @@
+//! What a client process tells the demonstration: one JSON object a line on its standard output.
+
+use std::io::Write;
+
+use serde::{Deserialize, Serialize};
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Word {
+    /// Subscribed: what is published from now on is heard.
+    Ready,
+    /// Where a raw proxy listens.
+    Ports {
+        /// For publishers.
+        publishers: String,
+        /// For subscribers.
+        subscribers: String,
+    },
+    /// The result of a ping.
+    RoundTrips {
+        /// How many.
+        rounds: u64,
+        /// The median.
+        p50_ns: u64,
+        /// 99 of 100 are at most this.
+        p99_ns: u64,
+    },
+    /// The result of a publisher.
+    Sent {
+        /// How many.
+        messages: u64,
+    },
+    /// The result of a subscriber.
+    Received {
+        /// How many.
+        messages: u64,
+        /// How many of those that were sent did not come.
+        lost: u64,
+        /// How many came where another was due.
+        disordered: u64,
+        /// From the first to the last.
+        seconds: f64,
+    },
+}
+
+impl Word {
+    /// Writes it.
+    pub(super) fn say(&self) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        serde_json::to_writer(&mut out, self)?;
+        out.write_all(b"\n")?;
+        out.flush()
+    }
+
+    /// The result of round trips that took so many nanoseconds each; at least one.
+    pub(super) fn round_trips(mut took_ns: Vec<u64>) -> Self {
+        took_ns.sort_unstable();
+        let at = |share: f64| took_ns[((took_ns.len() - 1) as f64 * share) as usize];
+        Self::RoundTrips { rounds: took_ns.len() as u64, p50_ns: at(0.5), p99_ns: at(0.99) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Word;
+
+    #[test]
+    fn percentiles() {
+        let word = Word::round_trips((1..=1_000).rev().collect());
+        assert_eq!(word, Word::RoundTrips { rounds: 1_000, p50_ns: 500, p99_ns: 990 });
+        assert_eq!(Word::round_trips(vec![7]), Word::RoundTrips { rounds: 1, p50_ns: 7, p99_ns: 7 });
+    }
+}

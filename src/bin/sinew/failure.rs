@@ -1,0 +1,46 @@
+//! How a command fails: one line with what failed and the chain of its causes.
+
+use std::error::Error;
+
+/// Of a command.
+pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// `what: cause: its cause`; what a text has already said is not said again.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text += &format!(": {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Step(&'static str, Option<Box<Step>>);
+
+    impl std::fmt::Display for Step {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Step {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            self.1.as_deref().map(|step| step as _)
+        }
+    }
+
+    #[test]
+    fn every_cause_once() {
+        let error = Step("no server", Some(Box::new(Step("refused: key x", Some(Box::new(Step("key x", None)))))));
+        assert_eq!(chain(&error), "no server: refused: key x");
+    }
+}

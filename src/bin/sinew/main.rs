@@ -1,0 +1,74 @@
+//! The program `sinew`: a server, its clients for the shell, keys, and a demonstration. One file a command.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod connection;
+mod demo;
+mod failure;
+mod keys;
+mod publish;
+mod serve;
+mod signals;
+mod subscribe;
+
+/// Programs share a message bus over ZeroMQ, QUIC or a transport of your own, encrypted and authenticated by one key.
+///
+/// Begin with `sinew demo`. Then, in three terminals: `sinew serve`, `sinew sub 'news.>'`, `sinew pub news.today hello`.
+#[derive(Debug, Parser)]
+#[command(name = "sinew", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Environment:
+  SINEW_HOME  the directory of keys, closed to other accounts. Default: `sinew` in the user's data
+              directory ($XDG_DATA_HOME or ~/.local/share; ~/Library/Application Support on macOS).
+              Server and clients of one account find each other's keys there.
+
+Exit codes:
+  0  done; for `serve` and `sub` also: ended by SIGINT or SIGTERM, or nobody reads the output any more
+  1  failed; standard error says what, why, and the next step
+  2  the command line could not be understood";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Pub(publish::Publish),
+    Sub(subscribe::Subscribe),
+    Keys(keys::Keys),
+    Demo(demo::Demo),
+    #[command(hide = true)]
+    DemoClient(demo::DemoClient),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Pub(publish) => publish.run(),
+        Command::Sub(subscribe) => subscribe.run(),
+        Command::Keys(keys) => keys.run(),
+        Command::Demo(demo) => demo.run(),
+        Command::DemoClient(client) => client.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", failure::chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        super::Arguments::command().debug_assert();
+    }
+}

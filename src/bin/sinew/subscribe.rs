@@ -1,0 +1,170 @@
+//! `sinew sub`: writes what is published to standard output, and nothing else there. How a message looks is in
+//! `format.rs`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use clap::Args;
+use sinew::{Client, Delivery, Pattern, State, Subscription};
+use tokio::sync::mpsc;
+
+use crate::connection::ConnectionOptions;
+use crate::failure::Outcome;
+use crate::signals::Signals;
+
+mod format;
+use format::Format;
+
+/// Subscribe, and write what comes to standard output
+///
+/// One line a message: its subject, a space, its payload with what is not printable escaped. What was lost (a slow
+/// reader, a cut connection) is told on standard error, with --json as objects of its own on standard output. Goes on
+/// until SIGINT, SIGTERM, --count messages, or until nobody reads the output; a cut connection is made again by itself.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sinew sub 'news.>'
+  sinew sub 'orders.*.paid' --json | jq .payload
+  sinew sub camera.door --count 1 --raw > picture.jpg
+
+Objects of --json, one a line:
+  {\"subject\":\"news.today\",\"payload\":\"it rains\"}
+  {\"subject\":\"camera.door\",\"payload_base64\":\"/9j/4AAQ\"}   a payload that is no UTF-8 text
+  {\"lagged\":7}                                       so many were dropped here: the reader was slow
+  {\"gap\":3}, {\"gap\":\"unknown\"}                       so many were missed while the connection was cut")]
+pub(crate) struct Subscribe {
+    /// Which subjects: `*` stands for one token, `>` at the end for one or more
+    pattern: Pattern,
+    /// End after so many messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Write JSON, one object a line
+    #[arg(long, conflicts_with = "raw")]
+    json: bool,
+    /// Write the payloads alone, as they are, with nothing in between
+    #[arg(long)]
+    raw: bool,
+    #[command(flatten)]
+    connection: ConnectionOptions,
+}
+
+/// Output that waits for a slow reader: chunks of about 64 KiB.
+const CHUNKS_MAX: usize = 16;
+/// How long the goodbye to the server may take; it finds out by itself otherwise.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// A chunk is passed on at this size, or when nothing more is there.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+impl Subscribe {
+    pub(crate) fn run(self) -> Outcome {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let outcome = runtime.block_on(self.subscribe());
+        runtime.shutdown_background();
+        outcome
+    }
+
+    async fn subscribe(self) -> Outcome {
+        let mut signals = Signals::listen()?;
+        let (output, writer) = start_writer();
+        let subscribed = async {
+            let client = self.connection.connect().await?;
+            let subscription = client.bus().subscribe(&self.pattern).await?;
+            Outcome::Ok((client, subscription))
+        };
+        let (client, subscription) = tokio::select! {
+            subscribed = subscribed => subscribed?,
+            () = signals.next() => return Ok(()),
+        };
+        eprintln!("subscribed to {} at {}", self.pattern, shown(&client));
+        let outcome = tokio::select! {
+            outcome = self.forward(subscription, output) => outcome,
+            () = signals.next() => Ok(()),
+            () = tell_cuts(&client) => unreachable!("cuts are watched for ever"),
+        };
+        // What was received is written and the server told, unless a reader that stands still or a second signal says no.
+        let finish = async {
+            let written = writer.await;
+            let _ = tokio::time::timeout(GOODBYE, client.close()).await;
+            written
+        };
+        tokio::select! {
+            written = finish => written??,
+            () = signals.next() => {}
+        }
+        outcome
+    }
+
+    /// Ends after `count` messages, when the session is over, or when the writer has gone.
+    async fn forward(&self, mut subscription: Subscription, output: mpsc::Sender<Vec<u8>>) -> Outcome {
+        let format = Format::new(self.json, self.raw);
+        let mut left = self.count.unwrap_or(u64::MAX);
+        let mut chunk = Vec::new();
+        while left > 0 {
+            let delivery = tokio::select! {
+                biased;
+                delivery = subscription.next() => delivery,
+                () = std::future::ready(()), if !chunk.is_empty() => {
+                    if output.send(std::mem::take(&mut chunk)).await.is_err() {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                () = output.closed() => return Ok(()),
+            };
+            let Some(delivery) = delivery else { return Err(ended(&subscription)) };
+            left -= u64::from(matches!(delivery, Delivery::Message(_)));
+            format.write(&delivery, &mut chunk);
+            if chunk.len() >= CHUNK_BYTES && output.send(std::mem::take(&mut chunk)).await.is_err() {
+                return Ok(());
+            }
+        }
+        // A writer that has gone has nobody who reads.
+        let _ = output.send(chunk).await;
+        Ok(())
+    }
+}
+
+/// Writes on a thread of its own, so that a reader that stands still holds up neither signals nor the session.
+fn start_writer() -> (mpsc::Sender<Vec<u8>>, tokio::task::JoinHandle<std::io::Result<()>>) {
+    let (output, mut chunks) = mpsc::channel::<Vec<u8>>(CHUNKS_MAX);
+    let writer = tokio::task::spawn_blocking(move || {
+        let mut stdout = std::io::stdout().lock();
+        while let Some(chunk) = chunks.blocking_recv() {
+            match stdout.write_all(&chunk).and_then(|()| stdout.flush()) {
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+                written => written?,
+            }
+        }
+        Ok(())
+    });
+    (output, writer)
+}
+
+/// Says on standard error when the connection is cut and when it is back. Never ends.
+async fn tell_cuts(client: &Client) {
+    let mut state = client.session().state();
+    let mut cut = false;
+    while state.changed().await.is_ok() {
+        let now = state.borrow_and_update().clone();
+        match now {
+            State::Reconnecting if !cut => eprintln!("the connection was cut; trying again"),
+            State::Connected if cut => eprintln!("connected again"),
+            _ => {}
+        }
+        cut = matches!(now, State::Reconnecting);
+    }
+    std::future::pending().await
+}
+
+fn ended(subscription: &Subscription) -> Box<dyn std::error::Error + Send + Sync> {
+    subscription.end().map_or_else(|| "the subscription has ended".into(), Into::into)
+}
+
+/// Where it is connected to, without the key.
+fn shown(client: &Client) -> String {
+    let endpoint = client.endpoint();
+    match endpoint.key() {
+        Some(key) => endpoint.to_string().replacen(&format!("{key}@"), "", 1),
+        None => endpoint.to_string(),
+    }
+}

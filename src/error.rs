@@ -1,0 +1,117 @@
+//! What can go wrong before a session stands, named for what the caller can do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The session could not be made, or its transport.
+    #[error(transparent)]
+    Session(#[from] sinew_session::Error),
+    /// The bus could not do it.
+    #[cfg(feature = "bus")]
+    #[error(transparent)]
+    Bus(#[from] sinew_bus::Error),
+    /// The URL cannot be read.
+    #[error(transparent)]
+    Endpoint(#[from] sinew_transport_api::EndpointError),
+    /// A key file or an allowlist cannot be used.
+    #[error(transparent)]
+    File(#[from] sinew_auth::FileError),
+    /// The scheme's transport is one of ours, and was left out of this build.
+    #[error("no transport for `{endpoint}`: this program knows {}; build with --features {feature}", known.join(", "))]
+    FeatureOff {
+        /// What was asked for.
+        endpoint: String,
+        /// The schemes there are.
+        known: Vec<String>,
+        /// The feature that brings it.
+        feature: &'static str,
+    },
+    /// A server was to start without a listener.
+    #[error("the server has nothing to listen on; give it at least one URL")]
+    NothingToListenOn,
+    /// A secured connection to somewhere else, and no key to know the server by.
+    #[error(
+        "the key of the server at {endpoint} is not known; write it as scheme://KEY@host:port, as the server prints it at start"
+    )]
+    NoServerKey {
+        /// The server.
+        endpoint: String,
+    },
+    /// No server of this account runs.
+    #[error("no server runs for {}; start one with `sinew serve`, or name one by its URL", home.display())]
+    NoServer {
+        /// The home directory that was looked at.
+        home: PathBuf,
+    },
+    /// The server of this account has no listener of the kind, or of a scheme that this build has.
+    #[error("the server that runs for {} has no {wanted} listener that this program can use; it listens on {}", home.display(), listens.join(", "))]
+    NoFittingListener {
+        /// The home directory.
+        home: PathBuf,
+        /// `secured` or `plaintext`.
+        wanted: &'static str,
+        /// Where it listens.
+        listens: Vec<String>,
+    },
+    /// There is no place for the keys.
+    #[error("there is no home directory for keys: HOME is not set; set SINEW_HOME to a directory of your own")]
+    NoHome,
+    /// The directory is not ours alone.
+    #[error("{} {why}", path.display())]
+    HomeUnsafe {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        why: &'static str,
+    },
+    /// Another server holds the home directory.
+    #[error(
+        "a server{} runs for {} already{}; stop it first, or give this one its own SINEW_HOME and --port",
+        pid.map(|pid| format!(" (process {pid})")).unwrap_or_default(),
+        home.display(),
+        if listens.is_empty() { String::new() } else { format!(", at {}", listens.join(", ")) }
+    )]
+    HomeInUse {
+        /// The directory.
+        home: PathBuf,
+        /// The other server's process, where known.
+        pid: Option<u32>,
+        /// Where it listens.
+        listens: Vec<String>,
+    },
+    /// The operating system said no.
+    #[error("cannot {what} {}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+impl Error {
+    /// The transport's error, where that is what it is.
+    pub fn transport(&self) -> Option<&sinew_transport_api::Error> {
+        match self {
+            Self::Session(sinew_session::Error::Transport(error)) => Some(error),
+            #[cfg(feature = "bus")]
+            Self::Bus(sinew_bus::Error::Session(sinew_session::Error::Transport(error))) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Names what was tried, and on what.
+pub(crate) fn failed(what: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> Error {
+    move |cause| Error::Io { what, path: path.into(), cause }
+}

@@ -1,0 +1,194 @@
+//! The server: listeners of any transports, and behind them every service of this build.
+
+use std::sync::Arc;
+
+use sinew_auth::{Admit, AdmitEveryone, Identity, PublicKey};
+#[cfg(feature = "bus")]
+use sinew_bus::{Broker, BusLimits};
+use sinew_session::{Executor, SessionLimits};
+use sinew_transport_api::{Endpoint, Limits, ListenOptions, Registry, Security};
+
+use crate::{Error, Home, Result, linked};
+
+/// A running server. Dropping it cuts every connection; [`drain`](Self::drain) ends in order.
+#[derive(Debug)]
+pub struct Server {
+    inner: sinew_session::Server,
+    urls: Vec<Endpoint>,
+}
+
+impl Server {
+    /// A server without a listener yet.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    /// Where it listens, in the order of the builder, with the ports that were chosen and, where it is secured, its
+    /// key: what a client connects to.
+    pub fn urls(&self) -> &[Endpoint] {
+        &self.urls
+    }
+
+    /// The key it proves; `None` in plaintext.
+    pub fn key(&self) -> Option<PublicKey> {
+        self.urls.first().and_then(Endpoint::key)
+    }
+
+    /// Connections at this moment.
+    pub fn connections(&self) -> usize {
+        self.inner.connections()
+    }
+
+    /// Stops accepting, tells every client to come back later, sends what waits for them and closes, within
+    /// [`SessionLimits::drain_timeout`].
+    pub async fn drain(self) {
+        self.inner.drain().await;
+    }
+
+    /// Cuts every connection at once, as a crash would, and waits until the addresses are free.
+    pub async fn abort(self) {
+        self.inner.abort().await;
+    }
+}
+
+/// What a server is to be, before it starts.
+#[derive(Debug, Default)]
+pub struct ServerBuilder {
+    listen: Vec<String>,
+    proof: Proof,
+    admit: Option<Arc<dyn Admit>>,
+    home: Option<Home>,
+    limits: Limits,
+    session_limits: SessionLimits,
+    executor: Executor,
+    registry: Option<Registry>,
+    #[cfg(feature = "bus")]
+    bus_limits: BusLimits,
+}
+
+/// How the server proves who it is.
+#[derive(Debug, Default)]
+enum Proof {
+    #[default]
+    Home,
+    Identity(Arc<Identity>),
+    Plaintext,
+}
+
+impl ServerBuilder {
+    /// Listens at `url`. Any number of listeners, of any transports, share the services. Port 0 picks a free one.
+    pub fn listen(mut self, url: impl Into<String>) -> Self {
+        self.listen.push(url.into());
+        self
+    }
+
+    /// Serves under this identity instead of the account's server key.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.proof = Proof::Identity(Arc::new(identity));
+        self
+    }
+
+    /// Lets in whom `admit` says. Default: the keys in the home's allowlist and of the account's own clients; in
+    /// plaintext everyone.
+    pub fn admit(mut self, admit: Arc<dyn Admit>) -> Self {
+        self.admit = Some(admit);
+        self
+    }
+
+    /// Neither encrypts nor asks for keys. Whoever can reach a listener can use it.
+    pub fn plaintext(mut self) -> Self {
+        self.proof = Proof::Plaintext;
+        self
+    }
+
+    /// Another home directory than [`Home::open`] finds.
+    pub fn home(mut self, home: Home) -> Self {
+        self.home = Some(home);
+        self
+    }
+
+    /// Other limits of the transports than the default ones.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Other limits of the sessions than the default ones.
+    pub fn session_limits(mut self, limits: SessionLimits) -> Self {
+        self.session_limits = limits;
+        self
+    }
+
+    /// Other limits of the bus than the default ones.
+    #[cfg(feature = "bus")]
+    pub fn bus_limits(mut self, limits: BusLimits) -> Self {
+        self.bus_limits = limits;
+        self
+    }
+
+    /// Another place to run than a thread of its own.
+    pub fn executor(mut self, executor: Executor) -> Self {
+        self.executor = executor;
+        self
+    }
+
+    /// Other transports than those that are linked.
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// Binds every listener and starts.
+    ///
+    /// # Errors
+    /// `NothingToListenOn`; `Endpoint` and `FeatureOff` for a URL that cannot be used; `File` where keys or the allowlist
+    /// are not; `Session` for the first listener that cannot be bound. Nothing listens then.
+    pub async fn start(mut self) -> Result<Server> {
+        if self.listen.is_empty() {
+            return Err(Error::NothingToListenOn);
+        }
+        let registry = match self.registry.take() {
+            Some(registry) => registry,
+            None => Registry::linked().map_err(sinew_session::Error::from)?,
+        };
+        let (security, admit) = self.security()?;
+        let key = match &security {
+            Security::Identity(identity) => Some(identity.public_key()),
+            Security::Plaintext => None,
+        };
+        let mut inner =
+            sinew_session::ServerBuilder::new(registry.clone()).limits(self.session_limits).executor(self.executor);
+        for url in &self.listen {
+            let endpoint: Endpoint = url.parse()?;
+            linked::check(&registry, &endpoint)?;
+            let options =
+                ListenOptions { limits: self.limits.clone(), ..ListenOptions::new(security.clone(), admit.clone()) };
+            inner = inner.listen(endpoint, options);
+        }
+        #[cfg(feature = "bus")]
+        {
+            inner = inner.service(Arc::new(Broker::new(self.bus_limits)));
+        }
+        let inner = inner.start().await?;
+        let with_key = |endpoint: &Endpoint| key.map_or_else(|| endpoint.clone(), |key| endpoint.with_key(key));
+        Ok(Server { urls: inner.endpoints().iter().map(with_key).collect(), inner })
+    }
+
+    fn security(&mut self) -> Result<(Security, Arc<dyn Admit>)> {
+        let security = match &self.proof {
+            Proof::Plaintext => Security::Plaintext,
+            Proof::Identity(identity) => Security::Identity(identity.clone()),
+            Proof::Home => Security::Identity(Arc::new(self.find_home()?.server_identity()?)),
+        };
+        let admit = match (&self.admit, &security) {
+            (Some(admit), _) => admit.clone(),
+            (None, Security::Plaintext) => Arc::new(AdmitEveryone),
+            (None, Security::Identity(_)) => Arc::new(self.find_home()?.allowlist()?),
+        };
+        Ok((security, admit))
+    }
+
+    fn find_home(&self) -> Result<Home> {
+        self.home.clone().map_or_else(Home::open, Ok)
+    }
+}

@@ -1,0 +1,10 @@
+//! The program as users see it: the real binary, each test with a home directory and ports of its own.
+#![cfg(unix)]
+
+mod program;
+
+mod demo;
+mod keys;
+mod publish_subscribe;
+mod security;
+mod serve;

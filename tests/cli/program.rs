@@ -1,0 +1,221 @@
+//! Runs the binary in a home of its own. Whatever is waited for has a deadline, and nothing that was started is left.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Far more than anything here takes, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The schemes of this build that reach a server through a port.
+pub(crate) fn schemes() -> Vec<&'static str> {
+    let schemes = [("zmq", cfg!(feature = "zmq")), ("quic", cfg!(feature = "quic"))];
+    schemes.iter().filter(|(_, on)| *on).map(|(scheme, _)| *scheme).collect()
+}
+
+/// A directory of keys for one account; removed when dropped.
+pub(crate) struct Home {
+    directory: TempDir,
+}
+
+/// What a program that has ended left.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// A file or directory in it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join("home").join(name)
+    }
+
+    /// Starts `sinew` with these arguments.
+    pub(crate) fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Running {
+        self.start_with(arguments, &[])
+    }
+
+    /// The same, with these in its environment.
+    fn start_with<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+        variables: &[(&str, &Path)],
+    ) -> Running {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sinew"))
+            .args(arguments)
+            .env("SINEW_HOME", self.path(""))
+            .envs(variables.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = read_on_thread(child.stdout.take().unwrap());
+        let stderr = read_on_thread(child.stderr.take().unwrap());
+        Running { child, stdout, stderr, deadline: Instant::now() + PATIENCE }
+    }
+
+    /// Runs `sinew` with these arguments to its end, with nothing on its standard input.
+    pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Ended {
+        self.start(arguments).end()
+    }
+
+    /// The same, with one more variable in its environment.
+    pub(crate) fn run_with<const N: usize>(&self, arguments: [&str; N], variable: &str, value: &Path) -> Ended {
+        self.start_with(arguments, &[(variable, value)]).end()
+    }
+
+    /// Runs it; it must succeed; gives its standard output.
+    pub(crate) fn succeed<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> String {
+        let ended = self.run(arguments);
+        assert!(ended.status.success(), "{}", ended.stderr);
+        String::from_utf8(ended.stdout).unwrap()
+    }
+
+    /// Runs it; it must fail with exit code 1; gives its standard error.
+    pub(crate) fn fail<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> String {
+        let ended = self.run(arguments);
+        assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+        assert!(ended.stderr.starts_with("error: "), "{}", ended.stderr);
+        ended.stderr
+    }
+
+    /// Starts a server on a free port, and waits until it serves.
+    pub(crate) fn serve(&self, arguments: &[&str]) -> Serving {
+        let mut running = self.start([&["serve", "--port", "0"], arguments].concat());
+        let mut greeting = String::new();
+        while !greeting.contains("\nserving") {
+            greeting += &running.line();
+        }
+        let endpoints = std::fs::read_to_string(self.path("run/endpoints")).unwrap();
+        let urls = endpoints.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+        Serving { running, greeting, urls }
+    }
+}
+
+/// A server that serves.
+pub(crate) struct Serving {
+    pub(crate) running: Running,
+    pub(crate) greeting: String,
+    pub(crate) urls: Vec<String>,
+}
+
+impl Serving {
+    /// The URL of that scheme, with the server's key.
+    pub(crate) fn url(&self, scheme: &str) -> String {
+        let start = format!("{scheme}://");
+        self.urls
+            .iter()
+            .find(|url| url.starts_with(&start))
+            .unwrap_or_else(|| panic!("{scheme} in {:?}", self.urls))
+            .clone()
+    }
+}
+
+/// A program that runs; killed when dropped.
+pub(crate) struct Running {
+    child: Child,
+    stdout: Receiver<Vec<u8>>,
+    stderr: Receiver<Vec<u8>>,
+    deadline: Instant,
+}
+
+impl Running {
+    /// The next line of its standard output, with its line feed.
+    pub(crate) fn line(&mut self) -> String {
+        match next(&self.stdout, self.deadline) {
+            Some(line) => String::from_utf8(line).unwrap(),
+            None => panic!("it ended: {}", self.rest_of_stderr()),
+        }
+    }
+
+    /// The next line of its standard error.
+    pub(crate) fn complaint(&mut self) -> String {
+        String::from_utf8(next(&self.stderr, self.deadline).expect("it says something")).unwrap()
+    }
+
+    /// Writes to its standard input, which ends then.
+    pub(crate) fn feed(&mut self, input: &[u8]) {
+        self.child.stdin.take().unwrap().write_all(input).unwrap();
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Nobody reads its standard output any more.
+    pub(crate) fn stop_reading(&mut self) {
+        let (_, closed) = channel();
+        self.stdout = closed;
+    }
+
+    /// Ends its standard input and waits for its end.
+    pub(crate) fn end(mut self) -> Ended {
+        drop(self.child.stdin.take());
+        let mut stdout = Vec::new();
+        while let Some(line) = next(&self.stdout, self.deadline) {
+            stdout.extend(line);
+        }
+        let stderr = self.rest_of_stderr();
+        // Both streams have ended, so the process has, or is about to.
+        Ended { status: self.child.wait().unwrap(), stdout, stderr }
+    }
+
+    fn rest_of_stderr(&mut self) -> String {
+        let mut text = Vec::new();
+        while let Some(line) = next(&self.stderr, self.deadline) {
+            text.extend(line);
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The next line; `None` at the end of the stream.
+fn next(lines: &Receiver<Vec<u8>>, deadline: Instant) -> Option<Vec<u8>> {
+    match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        Ok(line) => Some(line),
+        Err(RecvTimeoutError::Disconnected) => None,
+        Err(RecvTimeoutError::Timeout) => panic!("nothing came for {PATIENCE:?}"),
+    }
+}
+
+/// Gives out line by line, so that the program never waits for us. Ends when nobody listens, which closes the stream.
+fn read_on_thread(stream: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (lines, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut stream = BufReader::new(stream);
+        loop {
+            let mut line = Vec::new();
+            match stream.read_until(b'\n', &mut line) {
+                Ok(0) | Err(_) => return,
+                Ok(_) if lines.send(line).is_err() => return,
+                Ok(_) => {}
+            }
+        }
+    });
+    receiver
+}
+
+/// Adds a line to a file.
+pub(crate) fn append(path: &Path, line: &str) {
+    writeln!(std::fs::File::options().append(true).open(path).unwrap(), "{line}").unwrap();
+}
