@@ -11,7 +11,7 @@ mod versions;
 use xshell::Shell;
 
 use crate::step::{Action, Line, Runner, Step, run_all};
-use crate::{Result, coverage, metadata, tidy};
+use crate::{Result, coverage, metadata, outside, tidy};
 
 /// What to run.
 #[derive(clap::Args)]
@@ -79,6 +79,7 @@ fn quick(whole: bool, nextest: bool) -> Vec<Step> {
     for transport in features::TRANSPORTS {
         steps.push(tests(&format!("tests-{}-alone", transport.feature), nextest, &features::alone(transport)));
     }
+    steps.push(call("outside", outside::run));
     steps.push(call("deny", linters::deny));
     steps.push(call("machete", linters::machete));
     steps.push(call("typos", linters::typos));

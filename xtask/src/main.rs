@@ -3,8 +3,10 @@
 //! `ci` is what CI runs, in the same order, so that green here is green there.
 //! Nothing in here is part of what users get.
 
+mod bench;
 mod ci;
 mod coverage;
+mod outside;
 mod tidy;
 
 mod metadata;
@@ -32,6 +34,10 @@ enum Chore {
     Ci(ci::Options),
     /// Measure which lines the tests of the whole workspace reach: HTML, lcov and a table by crate
     Coverage(coverage::Options),
+    /// Compare transports, presets and payload sizes with the bare libraries, in one run, as a Markdown table
+    Bench(bench::Options),
+    /// Build and run the projects outside the workspace that depend on it as users do
+    Outside,
     /// Check what the compiler cannot: arrows between crates, file headers, names, the README's table
     Tidy,
 }
@@ -52,6 +58,8 @@ fn run(chore: Chore) -> Result<()> {
     match chore {
         Chore::Ci(options) => ci::run(&shell, &options),
         Chore::Coverage(options) => coverage::run(&shell, &options),
+        Chore::Bench(options) => bench::run(&shell, &options),
+        Chore::Outside => outside::run(&shell).map(|_| ()),
         Chore::Tidy => tidy::run(&metadata::root()),
     }
 }

@@ -19,6 +19,9 @@ pub(crate) fn root() -> PathBuf {
 #[derive(Deserialize)]
 pub(crate) struct Metadata {
     pub(crate) packages: Vec<Package>,
+    /// Where cargo builds, which may be shared or elsewhere.
+    #[serde(rename = "target_directory")]
+    pub(crate) target: PathBuf,
 }
 
 /// One package.
