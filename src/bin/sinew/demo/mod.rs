@@ -55,8 +55,12 @@ impl Demo {
     async fn demonstrate(self, began: Instant) -> Outcome {
         let mut signals = Signals::listen()?;
         let deadline = Duration::from_secs(self.deadline);
-        let plan =
-            steps::Plan { began, deadline: deadline - 2 * END, compare: cfg!(feature = "zmq") && !self.no_compare };
+        let plan = steps::Plan {
+            began,
+            deadline: deadline - 2 * END,
+            compare: cfg!(feature = "zmq") && !self.no_compare,
+            brief: self.brief,
+        };
         let mut report = report::Report::default();
         // Dropping the steps kills every child.
         let outcome = tokio::select! {
