@@ -63,7 +63,7 @@ const SCHEME: &str = "quic";
 pub struct Quic;
 
 sinew_transport_api::submit! {
-    Plugin { schemes: &[SCHEME], build: || Arc::new(Quic) }
+    Plugin { schemes: &["quic"], build: || Arc::new(Quic) }
 }
 
 #[async_trait]
