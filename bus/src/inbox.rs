@@ -103,7 +103,11 @@ impl Inbox {
         state.ungranted = 0;
         if !resumed {
             state.cursor = 0;
-            state.unknown = true;
+            if std::mem::replace(&mut state.unknown, true) {
+                // The server that we did not get an answer from is gone as well: what it sent comes between two gaps.
+                state.items.push_back(Item::Gap(Gap::Unknown));
+            }
+            state.let_go();
         }
         state.held.get_or_insert_default();
         Some((resumed.then_some(state.cursor), state.unconsumed))

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sinew_transport_api::{Lane, Receiver, Sender};
+use sinew_transport_api::{Error as TransportError, Lane, Receiver, Sender};
 
 use crate::hello::verb::HEARTBEAT;
 use crate::liveness::{Liveness, Verdict};
@@ -58,9 +58,17 @@ pub(crate) async fn carry(
     handler: &dyn Handler,
 ) -> End {
     let liveness = Mutex::new(Liveness::new(pulse.heartbeat, pulse.lost_after, now()));
+    let writing = async {
+        let end = write(outbox, writer, sender, &liveness, handler).await;
+        if matches!(&end, End::Failed(Error::Transport(error)) if matches!(**error, TransportError::Lost { .. })) {
+            // If the peer has closed in order, what it sent before is still to be read, and reading tells the end.
+            tokio::time::sleep(pulse.lost_after).await;
+        }
+        end
+    };
     tokio::select! {
         end = read(receiver, outbox, &liveness, handler) => end,
-        end = write(outbox, writer, sender, &liveness, handler) => end,
+        end = writing => end,
         () = watch(outbox, &liveness, handler) => {
             End::Failed(Error::Silent { peer: pulse.peer.clone(), after: pulse.lost_after })
         }

@@ -5,3 +5,5 @@ pub mod echo;
 pub mod net;
 pub mod random;
 pub mod setup;
+pub mod tap;
+pub mod wire;
