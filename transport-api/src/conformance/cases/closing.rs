@@ -130,8 +130,8 @@ pub(crate) async fn an_abrupt_end_is_lost(kit: Kit) -> Outcome {
             let first = send_all(&mut ours.sender, kit.seed, Lane::CONTROL, &sizes, 0..read);
             tokio::try_join!(first, tally.receive(&mut theirs.receiver, read))?;
             // And some that nobody has read, and that may or may not arrive.
-            for index in read..BLOCKS {
-                if !ours.sender.try_send(Lane::CONTROL, &mut block(kit.seed, Lane::CONTROL, index, sizes[index]))? {
+            for (index, size) in sizes.iter().enumerate().skip(read) {
+                if !ours.sender.try_send(Lane::CONTROL, &mut block(kit.seed, Lane::CONTROL, index, *size))? {
                     break;
                 }
             }
