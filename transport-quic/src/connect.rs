@@ -22,6 +22,9 @@ use crate::{socket, tls};
 /// When a name has several addresses, the next is tried beside the last one after that time (RFC 8305, section 5).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
+/// How often the system is asked whether nobody is there, while a handshake lasts.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
 /// Never sent: SNI is off. rustls wants some name.
 const SERVER_NAME: &str = "sinew.invalid";
 
@@ -172,20 +175,27 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// Resolves when the system tells that nobody listens at `address`, and never otherwise. quinn's socket belongs to no
-/// peer and so is not told; a socket of its own, with one byte that no QUIC server answers, is.
+/// peer and so is not told; a socket of its own, with one byte that no QUIC server answers, is. It asks again and again,
+/// since a server may end during the handshake.
 async fn nobody_there(address: SocketAddr) -> io::Error {
-    let asked = async {
-        let any: SocketAddr = match address {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
-        let socket = UdpSocket::bind(any).await?;
-        socket.connect(address).await?;
-        socket.send(&[0]).await?;
-        socket.recv(&mut [0]).await
-    };
-    match asked.await {
+    match ask_until_refused(address).await {
         Err(cause) if cause.kind() == io::ErrorKind::ConnectionRefused => cause,
         _ => std::future::pending().await,
+    }
+}
+
+async fn ask_until_refused(address: SocketAddr) -> io::Result<()> {
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(address).await?;
+    loop {
+        socket.send(&[0]).await?;
+        if let Ok(answered) = timeout(ASK_AGAIN_AFTER, socket.recv(&mut [0])).await {
+            // Whoever answers is there.
+            return answered.map(|_| ());
+        }
     }
 }

@@ -123,14 +123,6 @@ impl Shared {
         Ok(())
     }
 
-    /// We are at the end of what the peer sent; the pump tells the peer.
-    fn reached_end(&self) {
-        if !self.at_end.swap(true, Ordering::AcqRel) {
-            self.wake_all();
-            self.signals.wake_pump();
-        }
-    }
-
     /// How a receiver is told of the end of the connection. After our own goodbye it is in order that the peer goes.
     fn receiver_end(&self, ending: &Ending) -> Result<Option<(Lane, Bytes)>> {
         let closed_here = lock(&self.outbound).phase != Phase::Open;
@@ -158,8 +150,14 @@ impl Shared {
                 }
                 Poll::Ready(Ok(Some((lane, bytes))))
             }
+            // The pump confirms it to the peer first: whoever hears of the end may leave at once.
+            Ok(Found::End) if self.at_end.load(Ordering::Acquire) => Poll::Ready(Ok(None)),
+            Ok(Found::End) if self.ending.get().is_none() => {
+                self.signals.wake_pump();
+                Poll::Pending
+            }
             Ok(Found::End) => {
-                self.reached_end();
+                self.at_end.store(true, Ordering::Release);
                 Poll::Ready(Ok(None))
             }
             Ok(Found::Nothing) => match self.ending.get() {

@@ -26,16 +26,29 @@ pub(crate) struct Pump {
     /// Streams whose number has not come yet: no more than the peer may open.
     unnumbered: Vec<RecvStream>,
     words: Option<(RecvStream, WordReader)>,
-    /// The word `delivered` is said.
-    said_delivered: bool,
+    confirmation: Confirmation,
 }
+
+/// How far the word `delivered` has come.
+enum Confirmation {
+    /// Not everything up to the peer's goodbye was given out.
+    NotYet,
+    /// Said; quinn had sent that many datagrams before, and the pump may look that often whether there are more.
+    Said(u64, u32),
+    /// On its way.
+    Sent,
+}
+
+/// How often the pump looks whether the word has left, before it lets the receiver go without being sure: quinn sends it
+/// as soon as its own task has had a turn, unless the network is congested.
+const TURNS_MAX: u32 = 64;
 
 impl Pump {
     pub(crate) fn new(shared: Arc<Shared>, words: Option<(RecvStream, WordReader)>) -> Self {
         let quic = shared.quic.clone();
         let closed = Box::pin(async move { quic.closed().await });
         let next_stream = next_stream(&shared);
-        Self { shared, closed, next_stream, unnumbered: Vec::new(), words, said_delivered: false }
+        Self { shared, closed, next_stream, unnumbered: Vec::new(), words, confirmation: Confirmation::NotYet }
     }
 
     /// Takes new streams, and gives those whose number is here to their place.
@@ -102,15 +115,31 @@ impl Pump {
         }
     }
 
-    /// Confirms the peer's goodbye once everything before it was given out.
-    fn confirm(&mut self) -> Result<(), Ending> {
-        if self.said_delivered || !lock(&self.shared.inbound).is_at_end()? {
-            return Ok(());
+    /// Confirms the peer's goodbye once everything before it was given out, and tells the receiver of the end once the
+    /// word has left: the program may end right after that, and the peer would wait in vain.
+    fn confirm(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+        let shared = &self.shared;
+        let datagrams = || shared.quic.stats().udp_tx.datagrams;
+        match &mut self.confirmation {
+            Confirmation::NotYet => {
+                if !lock(&shared.inbound).is_at_end()? {
+                    return Ok(());
+                }
+                lock(&shared.outbound).say(&shared.quic, Word::Delivered)?;
+                self.confirmation = Confirmation::Said(datagrams(), TURNS_MAX);
+                cx.waker().wake_by_ref();
+            }
+            Confirmation::Said(before, turns) if *turns > 0 && datagrams() == *before => {
+                *turns -= 1;
+                cx.waker().wake_by_ref();
+            }
+            Confirmation::Said(..) => {
+                self.confirmation = Confirmation::Sent;
+                shared.at_end.store(true, Ordering::Release);
+                shared.wake_all();
+            }
+            Confirmation::Sent => {}
         }
-        self.said_delivered = true;
-        self.shared.at_end.store(true, Ordering::Release);
-        lock(&self.shared.outbound).say(&self.shared.quic, Word::Delivered)?;
-        self.shared.wake_all();
         Ok(())
     }
 
@@ -130,7 +159,7 @@ impl Pump {
         self.shared.signals.pump_waits(cx.waker());
         self.take_streams(cx)?;
         self.hear(cx)?;
-        self.confirm()?;
+        self.confirm(cx)?;
         self.write(cx)
     }
 }

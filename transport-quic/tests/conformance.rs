@@ -1,5 +1,6 @@
 //! The whole contract, secured and in plaintext.
 
+mod raw;
 mod subject;
 
 use sinew_transport_api::conformance::Mode;

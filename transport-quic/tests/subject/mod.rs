@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use quinn::crypto::rustls::QuicClientConfig;
-use sinew_auth::{Identity, tls_open_client_config};
 use sinew_transport_api::conformance::{Mode, RawPeer, Stage, Subject};
 use sinew_transport_api::{Endpoint, Transport};
 use sinew_transport_quic::Quic;
@@ -52,33 +50,11 @@ impl Subject for QuicSubject {
             }
             (Stage::AfterHandshake, Mode::Identity) => None,
             (Stage::AfterHandshake, Mode::Plaintext) => {
-                let quic = connect_open(address).await?;
+                let quic = crate::raw::connect_open(address).await?;
                 Some(Box::new(Streams { quic, stream: None }))
             }
         }
     }
-}
-
-/// A QUIC connection without a Sinew behind it.
-pub(crate) async fn connect_open(address: SocketAddr) -> Option<quinn::Connection> {
-    connect_with(address, tls_open_client_config(&[b"sinew-open/1"])).await
-}
-
-/// The same, with a proven key.
-#[allow(dead_code, reason = "each test file uses its own part of this module")]
-pub(crate) async fn connect_secured(
-    address: SocketAddr,
-    ours: &Identity,
-    server: &Identity,
-) -> Option<quinn::Connection> {
-    connect_with(address, ours.tls_client_config(server.public_key(), &[b"sinew/1"]).0).await
-}
-
-async fn connect_with(address: SocketAddr, config: rustls::ClientConfig) -> Option<quinn::Connection> {
-    let crypto = QuicClientConfig::try_from(config).ok()?;
-    let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).ok()?;
-    let config = quinn::ClientConfig::new(Arc::new(crypto));
-    endpoint.connect_with(config, address, "raw.invalid").ok()?.await.ok()
 }
 
 /// Throws datagrams.
