@@ -86,7 +86,8 @@ impl Inbox {
         state.cursor = state.cursor.saturating_add(missed);
         if std::mem::take(&mut state.unknown) || subscribed.gap.is_none() {
             state.items.push_back(Item::Gap(Gap::Unknown));
-        } else if missed > 0 {
+        }
+        if missed > 0 {
             state.items.push_back(Item::Gap(Gap::Exact(missed)));
         }
         state.let_go();

@@ -57,6 +57,17 @@ impl Setup {
         Self { identities: Some((identity(), identity())), ..Self::plaintext(registry, urls) }
     }
 
+    /// Listens at these URLs of the transports that are linked into the test, each server and session on a thread of
+    /// its own.
+    ///
+    /// # Panics
+    /// If one is no URL.
+    pub fn linked(urls: &[&str], secured: bool) -> Self {
+        let registry = Registry::linked().expect("one transport for each scheme");
+        let make = if secured { Self::secured } else { Self::plaintext };
+        Self { executor: Executor::Thread, ..make(registry, urls) }
+    }
+
     /// In memory, in plaintext, on a network of its own.
     pub fn on(net: &Net, url: &str) -> Self {
         Self::plaintext(net.registry(), &[url])
