@@ -1,6 +1,7 @@
 //! The client's side: a DEALER is a connection. From `connect` to admission here; then one task owns the socket.
 
 mod attempt;
+mod probe;
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,8 +12,8 @@ pub(crate) use attempt::connect;
 use crate::frames::Frame;
 use crate::link::{Doorbell, End, Link, Outgoing};
 use crate::message::Message;
-use crate::options::GONE;
-use crate::socket::{Sent, Watched};
+use crate::monitor::{Event, Monitored};
+use crate::socket::Sent;
 
 /// After so many messages the task lets others have a turn.
 const TURN: usize = 100;
@@ -21,7 +22,7 @@ const LAST_WORD_MS: i32 = 1_000;
 
 /// Owns the DEALER of one connection.
 struct Owner {
-    dealer: Watched,
+    dealer: Monitored,
     link: Arc<Link>,
     doorbell: Arc<Doorbell>,
     out: VecDeque<Outgoing>,
@@ -36,7 +37,7 @@ impl Owner {
         }
         if self.link.has_last_word() {
             // A failure means that the word does not arrive, which the peer bears.
-            let _ = self.dealer.socket.set(zmq_sys::ZMQ_LINGER, LAST_WORD_MS);
+            let _ = self.dealer.socket().set(zmq_sys::ZMQ_LINGER, LAST_WORD_MS);
         }
     }
 
@@ -51,13 +52,17 @@ impl Owner {
                 turn = 0;
                 tokio::task::yield_now().await;
             }
-            let events = self.dealer.socket.events()?;
+            let events = self.dealer.socket().events()?;
             if events.readable || (events.writable && self.parked.is_some()) {
                 continue;
             }
             turn = 0;
             tokio::select! {
-                signalled = self.dealer.signalled() => signalled?,
+                told = self.dealer.told() => if told? == Some(Event::Disconnected) {
+                    // What had arrived before is still given out.
+                    while self.receive()? == TURN {}
+                    self.link.end(End::Lost("the connection was cut".to_owned()));
+                },
                 () = self.doorbell.rung.notified() => {}
             }
         }
@@ -67,7 +72,7 @@ impl Owner {
     fn receive(&mut self) -> io::Result<usize> {
         for count in 0..TURN {
             let mut message = Message::new();
-            if !self.dealer.socket.receive(&mut message)? {
+            if !self.dealer.socket().receive(&mut message)? {
                 return Ok(count);
             }
             if let Err(why) = self.take_in(message) {
@@ -79,10 +84,6 @@ impl Owner {
     }
 
     fn take_in(&self, message: Message) -> Result<(), &'static str> {
-        if message.bytes() == GONE {
-            self.link.end(End::Lost("the connection was cut".to_owned()));
-            return Ok(());
-        }
         if message.has_more() {
             return Err("it sent a message of several parts");
         }
@@ -98,7 +99,7 @@ impl Owner {
             let Some(mut message) = self.parked.take().or_else(|| next_message(&self.link, &mut self.out)) else {
                 return Ok(count);
             };
-            match self.dealer.socket.send(&mut message)? {
+            match self.dealer.socket().send(&mut message)? {
                 Sent::Done => {}
                 Sent::Full | Sent::NoPeer => {
                     self.parked = Some(message);

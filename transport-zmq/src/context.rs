@@ -3,32 +3,60 @@
 //! It is made at first use and never ends: ending one waits for every socket, which no task of a runtime may do. Its
 //! threads sleep when nothing is open. A process that forked gets its own, since threads do not survive a fork.
 
+#![allow(unsafe_code, reason = "the `zmq` crate cannot set how many sockets its context may have")]
+
+use std::ffi::{c_int, c_void};
 use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use sinew_transport_api::{Endpoint, Error, Result};
 
 /// Threads that move bytes and encrypt; a connection stays with one of them. More than four bring nothing before the
 /// task that owns the socket is the limit.
 const IO_THREADS_MAX: usize = 4;
+/// Sockets of the context: three for each connection that was made from here (itself and its monitor), two for each
+/// listener. libzmq's default of 1,023 is used up by 341 connections.
+const SOCKETS_MAX: c_int = 32_768;
+
+/// The context, which lives as long as the process.
+#[derive(Clone, Copy)]
+pub(crate) struct Context(pub(crate) *mut c_void);
+
+// SAFETY: a context may be used by any thread (zmq_ctx_new(3), "Thread safety"), and it is never ended.
+unsafe impl Send for Context {}
 
 /// The context of this process.
-pub(crate) fn context() -> io::Result<zmq::Context> {
-    static CONTEXT: Mutex<Option<(u32, zmq::Context)>> = Mutex::new(None);
-    let mut slot = CONTEXT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+pub(crate) fn context() -> io::Result<Context> {
+    static CONTEXT: Mutex<Option<(u32, Context)>> = Mutex::new(None);
+    let mut slot = CONTEXT.lock().unwrap_or_else(PoisonError::into_inner);
     let process = std::process::id();
-    if let Some((owner, context)) = &*slot {
-        if *owner == process {
-            return Ok(context.clone());
+    match *slot {
+        Some((owner, context)) if owner == process => Ok(context),
+        // What a fork inherited belongs to the parent: it is neither used nor ended here.
+        _ => {
+            let context = new_context()?;
+            *slot = Some((process, context));
+            Ok(context)
         }
     }
-    let context = zmq::Context::new();
+}
+
+fn new_context() -> io::Result<Context> {
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(IO_THREADS_MAX));
-    context.set_io_threads(threads as i32).map_err(io::Error::other)?;
-    // Whatever was there belongs to the parent of a fork: neither used nor ended here.
-    std::mem::forget(slot.replace((process, context.clone())));
-    Ok(context)
+    // SAFETY: the context is checked before it is used, and no socket of it exists yet.
+    unsafe {
+        let context = zmq_sys::zmq_ctx_new();
+        if context.is_null() {
+            return Err(io::Error::last_os_error());
+        }
+        for (option, value) in [(zmq_sys::ZMQ_IO_THREADS, threads as c_int), (zmq_sys::ZMQ_MAX_SOCKETS, SOCKETS_MAX)] {
+            if zmq_sys::zmq_ctx_set(context, option as c_int, value) == -1 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(Context(context))
+    }
 }
 
 /// A number that nothing else in this process has.

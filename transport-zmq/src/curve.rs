@@ -12,9 +12,11 @@ use sinew_auth::{Admit, ZapDecision, zap_decide};
 use sinew_transport_api::{Error, Result};
 
 use crate::address::Kind;
-use crate::context::{context, unique};
+use crate::context::unique;
 use crate::link::lock;
+use crate::message::Message;
 use crate::porch::Porch;
+use crate::socket::Socket;
 
 /// A listener's entry at the handler; gone when dropped.
 pub(crate) struct Door {
@@ -60,19 +62,24 @@ fn start_handler() -> io::Result<()> {
     if *started == Some(std::process::id()) {
         return Ok(());
     }
-    let socket = context()?.socket(zmq::REP).map_err(io::Error::other)?;
-    socket.set_linger(0).map_err(io::Error::other)?;
-    socket.bind("inproc://zeromq.zap.01").map_err(io::Error::other)?;
+    let socket = Socket::open(zmq_sys::ZMQ_REP)?;
+    socket.bind("inproc://zeromq.zap.01")?;
     thread::Builder::new().name("sinew-zap".to_owned()).spawn(move || answer_all(&socket))?;
     *started = Some(std::process::id());
     Ok(())
 }
 
-fn answer_all(socket: &zmq::Socket) {
-    loop {
-        // Neither fails for good while the context lives, and that is as long as the process does.
-        let Ok(request) = socket.recv_multipart(0) else { continue };
-        let _ = socket.send_multipart(answer(&request), 0);
+/// Ends only when libzmq fails, after which every handshake is refused.
+fn answer_all(socket: &Socket) {
+    let mut request = Vec::new();
+    let mut part = Message::new();
+    while socket.receive_waiting(&mut part).is_ok() {
+        request.push(part.bytes().to_vec());
+        if !part.has_more() {
+            // Where the asking session has gone the answer has no taker.
+            let _ = socket.send_parts(&answer(&request));
+            request.clear();
+        }
     }
 }
 

@@ -207,6 +207,21 @@ mod tests {
 
     const TERMS: Terms = Terms { version: 1, encrypted: true, block_bytes_max: 262_144, window: 3_932_160 };
 
+    /// The bytes of the vector `name` in `docs/WIRE.md`.
+    fn vector(name: &str) -> Vec<u8> {
+        let page = include_str!("../../docs/WIRE.md");
+        let (_, rest) = page.split_once(&format!("```vector {name}\n")).expect("the page has this vector");
+        let digits: Vec<u8> = rest.bytes().take_while(|byte| *byte != b'`').filter(u8::is_ascii_hexdigit).collect();
+        digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn bytes_are_as_the_page_says() {
+        assert_eq!(Frame::Hello(TERMS).encode(), vector("zmq-hello"));
+        assert_eq!(Frame::Refuse(Refuse::new(Code::Connections, 10, "full")).encode(), vector("zmq-refuse"));
+        assert_eq!(Frame::Credit(65_536).encode(), vector("zmq-credit"));
+    }
+
     #[test]
     fn bytes_of_each_kind() {
         for (frame, bytes) in [

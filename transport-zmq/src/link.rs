@@ -442,3 +442,111 @@ fn wake(mut state: MutexGuard<'_, State>) {
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One block at a time: 1,000 bytes to a block, a window of 1,000 bytes.
+    fn link() -> Arc<Link> {
+        let limits = Limits { block_bytes_max: 1_000, queue_bytes_max: 2_000, ..Limits::default() };
+        let terms = terms(&limits, false);
+        assert_eq!(terms.window, 1_000);
+        Link::new(&limits, terms, terms, "a peer".to_owned(), Arc::default(), 0)
+    }
+
+    fn block(size: usize) -> Block {
+        Block::from(Bytes::from(vec![1; size]))
+    }
+
+    fn out(link: &Link) -> Vec<Frame> {
+        let mut out = VecDeque::new();
+        link.take_out(&mut out);
+        link.handed_on();
+        let frame = |outgoing| match outgoing {
+            Outgoing::Control(frame) => frame,
+            Outgoing::Block(lane, _) => Frame::Block(lane),
+        };
+        out.into_iter().map(frame).collect()
+    }
+
+    fn pull(link: &Link) -> Option<Option<usize>> {
+        match link.pull(Waker::noop()) {
+            Ok(Answer::Now(found)) => Some(found.map(|(_, bytes)| bytes.len())),
+            Ok(Answer::Wait) => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn a_window_is_used_and_given_back() {
+        let link = link();
+        assert!(link.push(Lane(0), &mut block(871)).unwrap());
+        assert!(link.push(Lane(0), &mut block(1_000)).unwrap());
+        assert!(!link.push(Lane(0), &mut block(1)).unwrap());
+        assert_eq!(out(&link), [Frame::Block(Lane(0)), Frame::Block(Lane(0))]);
+        link.take_in(&Frame::Credit(1_127)).unwrap();
+        assert!(!link.push(Lane(0), &mut block(1)).unwrap());
+        link.take_in(&Frame::Credit(999)).unwrap();
+        assert!(link.push(Lane(0), &mut block(1)).unwrap());
+        assert!(link.take_in(&Frame::Credit(131)).is_err());
+    }
+
+    #[test]
+    fn what_was_read_is_told_by_the_quarter() {
+        let link = link();
+        for size in [100, 100] {
+            link.take_in_block(Lane(0), Bytes::from(vec![1; size])).unwrap();
+        }
+        assert_eq!(pull(&link), Some(Some(100)));
+        assert_eq!(out(&link), []);
+        assert_eq!(pull(&link), Some(Some(100)));
+        assert_eq!(out(&link), [Frame::Credit(456)]);
+        assert_eq!(pull(&link), None);
+    }
+
+    #[test]
+    fn more_than_the_window_is_an_error() {
+        let link = link();
+        link.take_in_block(Lane(0), Bytes::from(vec![1; 871])).unwrap();
+        link.take_in_block(Lane(0), Bytes::from(vec![1; 1_000])).unwrap();
+        assert!(link.take_in_block(Lane(0), Bytes::from(vec![1; 1])).is_err());
+    }
+
+    #[test]
+    fn a_goodbye_is_answered_when_all_was_read() {
+        let link = link();
+        link.take_in_block(Lane(0), Bytes::from_static(b"last")).unwrap();
+        link.take_in(&Frame::Goodbye).unwrap();
+        assert_eq!(out(&link), []);
+        assert_eq!(pull(&link), Some(Some(4)));
+        assert_eq!(out(&link), [Frame::Credit(132), Frame::GotAll]);
+        assert_eq!(pull(&link), Some(None));
+        assert!(matches!(link.push(Lane(0), &mut block(1)), Err(Error::Lost { .. })));
+        assert!(link.take_in_block(Lane(0), Bytes::from_static(b"late")).is_err());
+    }
+
+    #[test]
+    fn closing_waits_for_the_answer() {
+        let link = link();
+        assert!(link.push(Lane(0), &mut block(5)).unwrap());
+        link.close();
+        assert!(matches!(link.push(Lane(0), &mut block(1)), Err(Error::Closed)));
+        assert_eq!(out(&link), [Frame::Block(Lane(0)), Frame::Goodbye]);
+        assert!(matches!(link.closed(Waker::noop()), Ok(Answer::Wait)));
+        link.take_in(&Frame::GotAll).unwrap();
+        assert!(matches!(link.closed(Waker::noop()), Ok(Answer::Now(()))));
+        assert!(link.take_in(&Frame::GotAll).is_err());
+    }
+
+    #[test]
+    fn a_loss_comes_after_what_had_arrived() {
+        let link = link();
+        link.take_in_block(Lane(0), Bytes::from_static(b"early")).unwrap();
+        link.end(End::Lost("cut".to_owned()));
+        link.take_in_block(Lane(0), Bytes::from_static(b"late")).unwrap();
+        assert_eq!(pull(&link), Some(Some(5)));
+        assert!(matches!(link.pull(Waker::noop()), Err(Error::Lost { .. })));
+        assert!(matches!(link.push(Lane(0), &mut block(1)), Err(Error::Lost { .. })));
+    }
+}

@@ -25,7 +25,7 @@ pub(crate) async fn bind(endpoint: &Endpoint, kind: Kind, options: &ListenOption
         Security::Identity(_) => Some(Door::open(options.admit.clone(), kind, Arc::clone(&porch))?),
         Security::Plaintext => None,
     };
-    let socket = Socket::open(zmq::ROUTER).map_err(failed)?;
+    let socket = Socket::open(zmq_sys::ZMQ_ROUTER).map_err(failed)?;
     set_up(&socket, options, door.as_ref()).map_err(failed)?;
     let monitored = Monitored::new(socket, FAILURES | zmq_sys::ZMQ_EVENT_CLOSED).map_err(failed)?;
     monitored.socket().bind(&address).map_err(|cause| match cause.kind() {

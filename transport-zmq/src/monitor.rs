@@ -11,9 +11,8 @@ use crate::socket::{Socket, Watched};
 /// **Invariant:** the monitor is told to stop before its reader goes. libzmq's threads wait for a monitor that nobody
 /// reads, and with them every connection of the process.
 pub(crate) struct Monitored {
-    /// `None` only once it was released.
-    watched: Option<Watched>,
-    monitor: Monitor,
+    pub(crate) watched: Watched,
+    pub(crate) monitor: Monitor,
 }
 
 /// Receives the events of one socket.
@@ -55,35 +54,30 @@ impl Monitored {
     pub(crate) fn new(socket: Socket, events: u32) -> io::Result<Self> {
         let address = format!("inproc://sinew-monitor-{}", unique());
         socket.monitor(&address, events)?;
-        let pair = Socket::open(zmq::PAIR)?;
+        let pair = Socket::open(zmq_sys::ZMQ_PAIR)?;
         // No mark: libzmq's threads wait for a monitor that is full, too.
         pair.set(zmq_sys::ZMQ_RCVHWM, 0)?;
         pair.connect(&address)?;
-        Ok(Self { watched: Some(Watched::new(socket)?), monitor: Monitor { watched: Watched::new(pair)? } })
+        Ok(Self { watched: Watched::new(socket)?, monitor: Monitor { watched: Watched::new(pair)? } })
     }
 
     pub(crate) fn socket(&self) -> &Socket {
-        &self.watched.as_ref().expect("it was not released").socket
+        &self.watched.socket
     }
 
-    /// Both, to wait for them at once.
-    pub(crate) fn parts(&mut self) -> (&mut Watched, &mut Monitor) {
-        (self.watched.as_mut().expect("it was not released"), &mut self.monitor)
-    }
-
-    /// Ends the monitor and keeps the socket.
-    pub(crate) fn release(mut self) -> Watched {
-        let watched = self.watched.take().expect("it was not released");
-        watched.socket.stop_monitor();
-        watched
+    /// Waits until libzmq has something to say: a signal on the socket, or an event. Call it only after
+    /// [`Socket::events`] said that there is nothing to do. Cancel-safe.
+    pub(crate) async fn told(&mut self) -> io::Result<Option<Event>> {
+        tokio::select! {
+            signalled = self.watched.signalled() => signalled.map(|()| None),
+            event = self.monitor.next() => event.map(Some),
+        }
     }
 }
 
 impl Drop for Monitored {
     fn drop(&mut self) {
-        if let Some(watched) = &self.watched {
-            watched.socket.stop_monitor();
-        }
+        self.watched.socket.stop_monitor();
     }
 }
 

@@ -6,9 +6,7 @@ use std::time::Duration;
 use sinew_transport_api::Limits;
 
 use crate::frames::{BLOCK_HEADER, CONTROL_BYTES_MAX};
-use crate::socket::{
-    Socket, ZMQ_HICCUP_MSG, ZMQ_IN_BATCH_SIZE, ZMQ_OUT_BATCH_SIZE, ZMQ_ROUTER_NOTIFY, ZMQ_ZAP_ENFORCE_DOMAIN,
-};
+use crate::socket::{Socket, ZMQ_IN_BATCH_SIZE, ZMQ_OUT_BATCH_SIZE, ZMQ_ROUTER_NOTIFY, ZMQ_ZAP_ENFORCE_DOMAIN};
 
 /// Seconds of silence before the system asks whether the other machine is still there, between two questions, and how
 /// many may go unanswered. A backstop for a network that went silent: liveness proper is the session's.
@@ -27,9 +25,6 @@ const BATCH_BYTES: i32 = 64 * 1024;
 const MARK_MIN: usize = 8;
 /// What CURVE adds to a message (ZeroMQ RFC 26, "MESSAGE"): name 8, nonce 8, authenticator 16, flags 1.
 const CURVE_OVERHEAD: usize = 33;
-
-/// What a DEALER says to itself when its connection is gone: one byte of a kind that no peer has a use for.
-pub(crate) const GONE: &[u8] = &[0];
 
 /// Both kinds of socket.
 pub(crate) fn set_shared(socket: &Socket, limits: &Limits, handshake: Duration) -> io::Result<()> {
@@ -51,8 +46,7 @@ pub(crate) fn set_shared(socket: &Socket, limits: &Limits, handshake: Duration) 
 /// A client: one DEALER is one connection, which is never made again by itself.
 pub(crate) fn set_dealer(socket: &Socket) -> io::Result<()> {
     socket.set(zmq_sys::ZMQ_RECONNECT_IVL, -1)?;
-    socket.set(zmq_sys::ZMQ_IMMEDIATE, 1)?;
-    socket.set_bytes(ZMQ_HICCUP_MSG, GONE)
+    socket.set(zmq_sys::ZMQ_IMMEDIATE, 1)
 }
 
 /// A server: told of each peer that comes and goes, and of each message that cannot be delivered.

@@ -127,18 +127,13 @@ impl Router {
     async fn wait(&mut self) -> io::Result<()> {
         let parked = (!self.parked.is_empty()).then(|| Instant::now() + PARKED_RETRY);
         let until = [self.peers.next_deadline(), parked].into_iter().flatten().min();
-        let (router, monitor) = self.router.parts();
         tokio::select! {
-            signalled = router.signalled() => signalled,
-            () = self.doorbell.rung.notified() => Ok(()),
-            () = self.closing.bell.notified() => Ok(()),
-            event = monitor.next() => {
-                let event = event?;
-                self.tell(event);
-                Ok(())
-            }
-            () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => Ok(()),
+            told = self.router.told() => told?.into_iter().for_each(|event| self.tell(event)),
+            () = self.doorbell.rung.notified() => {}
+            () = self.closing.bell.notified() => {}
+            () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
         }
+        Ok(())
     }
 
     /// Takes in what has come, up to one turn's worth. Gives the number of messages.
@@ -270,7 +265,7 @@ impl Router {
     }
 
     fn read_monitor(&mut self) -> io::Result<()> {
-        while let Some(event) = self.router.parts().1.take()? {
+        while let Some(event) = self.router.monitor.take()? {
             self.tell(event);
         }
         Ok(())

@@ -4,7 +4,7 @@
 //! `ZMQ_EVENTS`, since any call may have taken the signal; the order is events, wait, events, clear, and again.
 #![allow(unsafe_code, reason = "options and calls that the `zmq` crate lacks")]
 
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
@@ -20,12 +20,12 @@ pub(crate) const ZMQ_ZAP_ENFORCE_DOMAIN: u32 = 93;
 pub(crate) const ZMQ_ROUTER_NOTIFY: u32 = 97;
 pub(crate) const ZMQ_IN_BATCH_SIZE: u32 = 101;
 pub(crate) const ZMQ_OUT_BATCH_SIZE: u32 = 102;
-pub(crate) const ZMQ_HICCUP_MSG: u32 = 114;
 
 /// A socket, without the runtime.
-pub(crate) struct Socket(zmq::Socket, *mut c_void);
+pub(crate) struct Socket(*mut c_void);
 
-// SAFETY: the pointer is that of the `zmq::Socket` beside it, which is `Send`; it is not shared.
+// SAFETY: a socket may move from thread to thread with a full fence between (zmq_socket(3), "Thread safety"), as a move
+// of this owner is; it is not `Sync`.
 unsafe impl Send for Socket {}
 
 /// What became of a message that was to be sent.
@@ -47,10 +47,13 @@ pub(crate) struct Events {
 
 impl Socket {
     /// A new one that is neither bound nor connected.
-    pub(crate) fn open(kind: zmq::SocketType) -> io::Result<Self> {
-        let mut socket = context()?.socket(kind).map_err(from_zmq)?;
-        let raw = socket.as_mut_ptr();
-        let socket = Self(socket, raw);
+    pub(crate) fn open(kind: u32) -> io::Result<Self> {
+        // SAFETY: the context lives as long as the process.
+        let raw = unsafe { zmq_sys::zmq_socket(context()?.0, kind as c_int) };
+        if raw.is_null() {
+            return Err(last_error());
+        }
+        let socket = Self(raw);
         socket.set(zmq_sys::ZMQ_LINGER, 0)?;
         Ok(socket)
     }
@@ -63,60 +66,91 @@ impl Socket {
     /// Sets an option from its bytes.
     pub(crate) fn set_bytes(&self, option: u32, value: &[u8]) -> io::Result<()> {
         // SAFETY: the socket is open; libzmq copies `value`.
-        check(unsafe { zmq_sys::zmq_setsockopt(self.1, option as c_int, value.as_ptr().cast(), value.len()) })
+        check(unsafe { zmq_sys::zmq_setsockopt(self.0, option as c_int, value.as_ptr().cast(), value.len()) })
     }
 
     pub(crate) fn bind(&self, address: &str) -> io::Result<()> {
-        self.0.bind(address).map_err(from_zmq)
+        self.at(address, zmq_sys::zmq_bind)
     }
 
     pub(crate) fn unbind(&self, address: &str) -> io::Result<()> {
-        self.0.unbind(address).map_err(from_zmq)
+        self.at(address, zmq_sys::zmq_unbind)
     }
 
     pub(crate) fn connect(&self, address: &str) -> io::Result<()> {
-        self.0.connect(address).map_err(from_zmq)
+        self.at(address, zmq_sys::zmq_connect)
+    }
+
+    fn at(&self, address: &str, act: unsafe extern "C" fn(*mut c_void, *const c_char) -> c_int) -> io::Result<()> {
+        let address = CString::new(address).map_err(io::Error::other)?;
+        // SAFETY: the socket is open; `act` is one of the three above, which copy the address.
+        check(unsafe { act(self.0, address.as_ptr()) })
+    }
+
+    /// Reads an option into `value`; gives how many bytes of it were written.
+    fn get(&self, option: u32, value: &mut [u8]) -> io::Result<usize> {
+        let mut size = value.len();
+        // SAFETY: the socket is open; libzmq writes at most `size` bytes.
+        check(unsafe { zmq_sys::zmq_getsockopt(self.0, option as c_int, value.as_mut_ptr().cast(), &mut size) })?;
+        Ok(size)
+    }
+
+    fn get_int(&self, option: u32) -> io::Result<c_int> {
+        let mut value = [0; size_of::<c_int>()];
+        self.get(option, &mut value)?;
+        Ok(c_int::from_ne_bytes(value))
     }
 
     /// Where it is really bound.
     pub(crate) fn last_endpoint(&self) -> io::Result<String> {
-        let text = self.0.get_last_endpoint().map_err(from_zmq)?;
-        text.map_err(|_| io::Error::other("libzmq gave an endpoint that is not text"))
+        let mut text = [0; 512];
+        let size = self.get(zmq_sys::ZMQ_LAST_ENDPOINT, &mut text)?;
+        let text = CStr::from_bytes_until_nul(&text[..size]).map_err(io::Error::other)?;
+        Ok(text.to_string_lossy().into_owned())
     }
 
     /// Sends `events` of this socket to a PAIR at `address` from now on.
     pub(crate) fn monitor(&self, address: &str, events: u32) -> io::Result<()> {
         let address = CString::new(address).map_err(io::Error::other)?;
         // SAFETY: the socket is open; libzmq copies the address.
-        check(unsafe { zmq_sys::zmq_socket_monitor(self.1, address.as_ptr(), events as c_int) })
+        check(unsafe { zmq_sys::zmq_socket_monitor(self.0, address.as_ptr(), events as c_int) })
     }
 
     /// Ends what [`monitor`](Self::monitor) began.
     pub(crate) fn stop_monitor(&self) {
         // SAFETY: the socket is open; a null address means no monitor.
-        unsafe { zmq_sys::zmq_socket_monitor(self.1, ptr::null(), 0) };
+        unsafe { zmq_sys::zmq_socket_monitor(self.0, ptr::null(), 0) };
     }
 
     /// Reads what can be done, and takes in what libzmq's threads told this socket. A full ROUTER says `writable` while
     /// any of its peers has room.
     pub(crate) fn events(&self) -> io::Result<Events> {
         loop {
-            match self.0.get_events() {
+            match self.get_int(zmq_sys::ZMQ_EVENTS) {
                 Ok(events) => {
-                    let readable = events.contains(zmq::POLLIN);
-                    return Ok(Events { readable, writable: events.contains(zmq::POLLOUT) });
+                    let has = |bit: u32| events as u32 & bit != 0;
+                    return Ok(Events { readable: has(zmq_sys::ZMQ_POLLIN), writable: has(zmq_sys::ZMQ_POLLOUT) });
                 }
-                Err(zmq::Error::EINTR) => {}
-                Err(error) => return Err(from_zmq(error)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }
 
     /// Receives into `message`, without waiting; whether there was something.
     pub(crate) fn receive(&self, message: &mut Message) -> io::Result<bool> {
+        self.receive_part(message, zmq_sys::ZMQ_DONTWAIT)
+    }
+
+    /// The same, waiting. Only for a thread of its own.
+    pub(crate) fn receive_waiting(&self, message: &mut Message) -> io::Result<bool> {
+        self.receive_part(message, 0)
+    }
+
+    fn receive_part(&self, message: &mut Message, flags: u32) -> io::Result<bool> {
         loop {
             // SAFETY: the socket is open and the message initialised; libzmq lets go of what was in it.
-            let code = unsafe { zmq_sys::zmq_msg_recv(message.raw(), self.1, zmq_sys::ZMQ_DONTWAIT as c_int) };
+            let code = unsafe { zmq_sys::zmq_msg_recv(message.raw(), self.0, flags as c_int) };
             match zmq_code(code) {
                 Ok(()) => return Ok(true),
                 Err(zmq::Error::EAGAIN) => return Ok(false),
@@ -124,6 +158,18 @@ impl Socket {
                 Err(error) => return Err(from_zmq(error)),
             }
         }
+    }
+
+    /// Sends a message of several parts, without waiting.
+    pub(crate) fn send_parts(&self, parts: &[Vec<u8>]) -> io::Result<Sent> {
+        for (index, part) in parts.iter().enumerate() {
+            let flags = if index + 1 < parts.len() { zmq_sys::ZMQ_SNDMORE } else { 0 };
+            match self.send_part(&mut Message::copied(part), flags)? {
+                Sent::Done => {}
+                refused => return Ok(refused),
+            }
+        }
+        Ok(Sent::Done)
     }
 
     /// Sends `message`, without waiting; it is left empty when that is [`Sent::Done`].
@@ -144,7 +190,7 @@ impl Socket {
         let flags = (flags | zmq_sys::ZMQ_DONTWAIT) as c_int;
         loop {
             // SAFETY: the socket is open and the message initialised; unless it was sent libzmq leaves it alone.
-            let code = unsafe { zmq_sys::zmq_msg_send(message.raw(), self.1, flags) };
+            let code = unsafe { zmq_sys::zmq_msg_send(message.raw(), self.0, flags) };
             match zmq_code(code) {
                 Ok(()) => return Ok(Sent::Done),
                 Err(zmq::Error::EAGAIN) => return Ok(Sent::Full),
@@ -153,6 +199,13 @@ impl Socket {
                 Err(error) => return Err(from_zmq(error)),
             }
         }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // SAFETY: the socket is open, and not used after this.
+        unsafe { zmq_sys::zmq_close(self.0) };
     }
 }
 
@@ -173,7 +226,7 @@ impl AsRawFd for Descriptor {
 impl Watched {
     /// Must be called on a runtime with IO enabled.
     pub(crate) fn new(socket: Socket) -> io::Result<Self> {
-        let descriptor = Descriptor(socket.0.get_fd().map_err(from_zmq)?);
+        let descriptor = Descriptor(socket.get_int(zmq_sys::ZMQ_FD)?);
         // SAFETY: the descriptor belongs to the socket, which lives in the field after this one and so goes later.
         let readiness = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
         Ok(Self { readiness: readiness.map_err(io::Error::from)?, socket })
@@ -197,8 +250,16 @@ fn zmq_code(code: c_int) -> Result<(), zmq::Error> {
     if code != -1 {
         return Ok(());
     }
+    Err(last_code())
+}
+
+fn last_code() -> zmq::Error {
     // SAFETY: it reads the calling thread's error number.
-    Err(zmq::Error::from_raw(unsafe { zmq_sys::zmq_errno() }))
+    zmq::Error::from_raw(unsafe { zmq_sys::zmq_errno() })
+}
+
+fn last_error() -> io::Error {
+    from_zmq(last_code())
 }
 
 /// An error of libzmq as one of the operating system, where it is one.

@@ -91,10 +91,15 @@ async fn shake_hands(raw: &mut Box<dyn Stream>) -> io::Result<()> {
     greeting[12..16].copy_from_slice(b"NULL");
     raw.write_all(&greeting).await?;
     raw.write_all(b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER").await?;
+    hear(raw, b"\x05READY").await?;
     raw.write_all(b"\x00\x0f\x01SNEW\x01\x00\x00\x00\x01\x00\x00\x00\x07\x00").await?;
-    // Its greeting, its READY, and the acceptance: a frame of 15 bytes.
+    // The acceptance, a frame of 15 bytes.
+    hear(raw, b"\x0f\x02SNEW").await
+}
+
+async fn hear(raw: &mut Box<dyn Stream>, what: &[u8]) -> io::Result<()> {
     let mut heard = Vec::new();
-    while !heard.windows(6).any(|window| window == b"\x0f\x02SNEW") {
+    while !heard.windows(what.len()).any(|window| window == what) {
         let mut some = [0; 256];
         let count = raw.read(&mut some).await?;
         if count == 0 {

@@ -9,14 +9,15 @@ use sinew_transport_api::{ConnectOptions, Connection, Endpoint, Error, Peer, Sec
 use tokio::time::{sleep, timeout};
 
 use super::Owner;
+use super::probe::{self, Mechanism};
 use crate::address::{Kind, targets};
 use crate::connection::connection;
 use crate::frames::{Code, Frame, Refuse, Terms};
 use crate::link::{Doorbell, Link, terms};
 use crate::message::Message;
 use crate::monitor::{CONNECTING, Event, Monitored};
-use crate::options::{GONE, set_curve_client, set_dealer, set_shared};
-use crate::socket::{Sent, Socket, Watched};
+use crate::options::{set_curve_client, set_dealer, set_shared};
+use crate::socket::{Sent, Socket};
 
 /// A server that does not have the key we pinned breaks the handshake off, and so does one that is being stopped. Only
 /// what happens so many times in a row is taken for a wrong key.
@@ -102,43 +103,48 @@ impl Attempt<'_> {
     }
 
     async fn try_until_certain(&self, target: &str) -> sinew_transport_api::Result<Connection> {
-        for _ in 1..INTERRUPTIONS_MAX {
+        for _ in 0..INTERRUPTIONS_MAX {
             match self.try_once(target).await {
                 Ok(connection) => return Ok(connection),
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Interrupted) => sleep(INTERRUPTION_PAUSE).await,
+                Err(Failure::Interrupted) => {}
+            }
+            // Who hangs up in the middle of a handshake does not say why; what it greets with tells much.
+            match (probe::mechanism(target).await, &self.keys) {
+                (Err(cause), _) => return Err(self.unreachable(Some(cause))),
+                (Ok(Mechanism::Curve), None) | (Ok(Mechanism::Null), Some(_)) => {
+                    return Err(self.mismatch(self.keys.as_ref()));
+                }
+                (Ok(_), _) => sleep(INTERRUPTION_PAUSE).await,
             }
         }
-        self.try_once(target).await.map_err(|failure| match (failure, &self.keys) {
-            (Failure::Final(error), _) => error,
-            (Failure::Interrupted, Some(keys)) => self.wrong_key(keys),
-            (Failure::Interrupted, None) => self.unreachable(Some(io::ErrorKind::ConnectionAborted.into())),
+        Err(match &self.keys {
+            Some(keys) => self.wrong_key(keys),
+            None => self.unreachable(Some(io::ErrorKind::ConnectionAborted.into())),
         })
     }
 
     async fn try_once(&self, target: &str) -> Result<Connection, Failure> {
-        let socket = Socket::open(zmq::DEALER)?;
+        let socket = Socket::open(zmq_sys::ZMQ_DEALER)?;
         set_shared(&socket, &self.options.limits, self.options.connect_timeout)?;
         set_dealer(&socket)?;
         if let Some(keys) = &self.keys {
             let ours = keys.identity.curve_keys();
             set_curve_client(&socket, &ours.public, &ours.secret, &keys.server.to_curve())?;
         }
-        let mut monitored = Monitored::new(socket, CONNECTING)?;
-        monitored.socket().connect(target)?;
-        match monitored.parts().1.next().await? {
+        let mut dealer = Monitored::new(socket, CONNECTING)?;
+        dealer.socket().connect(target)?;
+        match dealer.monitor.next().await? {
             Event::Ready => {}
             event => return Err(self.failure(event)),
         }
-        // From here on the socket itself tells when the connection is gone.
-        let mut dealer = monitored.release();
         let ours = terms(&self.options.limits, self.keys.is_some());
-        say_hello(&mut dealer, ours).await?;
+        self.say_hello(&mut dealer, ours).await?;
         let theirs = self.hear_answer(&mut dealer).await?;
         Ok(self.start(dealer, ours, theirs, target))
     }
 
-    fn start(&self, dealer: Watched, ours: Terms, theirs: Terms, target: &str) -> Connection {
+    fn start(&self, dealer: Monitored, ours: Terms, theirs: Terms, target: &str) -> Connection {
         let address = target.split_once("://").map_or(target, |(_, address)| address).to_owned();
         let limits = &self.options.limits;
         let doorbell = Arc::new(Doorbell::default());
@@ -151,15 +157,26 @@ impl Attempt<'_> {
         connection
     }
 
-    async fn hear_answer(&self, dealer: &mut Watched) -> Result<Terms, Failure> {
-        let mut message = Message::new();
-        while !dealer.socket.receive(&mut message)? {
-            if !dealer.socket.events()?.readable {
-                dealer.signalled().await?;
+    async fn say_hello(&self, dealer: &mut Monitored, terms: Terms) -> Result<(), Failure> {
+        let mut hello = Message::copied(&Frame::Hello(terms).encode());
+        while !matches!(dealer.socket().send(&mut hello)?, Sent::Done) {
+            if !dealer.socket().events()?.writable && dealer.told().await? == Some(Event::Disconnected) {
+                return Err(self.hung_up());
             }
         }
-        if message.bytes() == GONE {
-            return Err(self.unreachable(Some(io::ErrorKind::ConnectionAborted.into())).into());
+        Ok(())
+    }
+
+    async fn hear_answer(&self, dealer: &mut Monitored) -> Result<Terms, Failure> {
+        let mut message = Message::new();
+        while !dealer.socket().receive(&mut message)? {
+            if dealer.socket().events()?.readable || dealer.told().await? != Some(Event::Disconnected) {
+                continue;
+            }
+            if !dealer.socket().receive(&mut message)? {
+                return Err(self.hung_up());
+            }
+            break;
         }
         let broken = |why: &str| Error::Protocol { peer: self.endpoint.to_string(), why: why.to_owned() };
         if message.has_more() {
@@ -226,6 +243,11 @@ impl Attempt<'_> {
         Error::SecurityMismatch { endpoint: self.endpoint.to_string(), why }
     }
 
+    /// The server went after the handshake and before it answered.
+    fn hung_up(&self) -> Failure {
+        Failure::Final(self.unreachable(Some(io::ErrorKind::ConnectionAborted.into())))
+    }
+
     fn unreachable(&self, cause: Option<io::Error>) -> Error {
         Error::Unreachable { endpoint: self.endpoint.to_string(), cause }
     }
@@ -233,14 +255,4 @@ impl Attempt<'_> {
 
 fn unknown_key(keys: &Keys) -> Refusal {
     Refusal::UnknownKey { fingerprint: keys.identity.public_key().fingerprint() }
-}
-
-async fn say_hello(dealer: &mut Watched, terms: Terms) -> Result<(), Failure> {
-    let mut hello = Message::copied(&Frame::Hello(terms).encode());
-    while !matches!(dealer.socket.send(&mut hello)?, Sent::Done) {
-        if !dealer.socket.events()?.writable {
-            dealer.signalled().await?;
-        }
-    }
-    Ok(())
 }
