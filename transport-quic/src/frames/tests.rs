@@ -29,6 +29,20 @@ fn decoded(wire: &[u8], piece: usize) -> Result<Vec<Bytes>, String> {
     Ok(blocks)
 }
 
+/// The bytes of the vector `name` in `docs/WIRE.md`.
+fn vector(name: &str) -> Vec<u8> {
+    let page = include_str!("../../../docs/WIRE.md");
+    let (_, rest) = page.split_once(&format!("```vector {name}\n")).expect("the page has this vector");
+    let digits: Vec<u8> = rest.bytes().take_while(|byte| *byte != b'`').filter(u8::is_ascii_hexdigit).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+#[test]
+fn bytes_are_as_the_page_says() {
+    assert_eq!(encoded(&[vec![Bytes::from_static(b"on")]]), vector("quic-block"));
+    assert_eq!(&Word::Goodbye(3).encode()[..], vector("quic-goodbye"));
+}
+
 #[test]
 fn bytes_on_the_wire() {
     assert_eq!(encoded(&[vec![Bytes::from_static(b"ab"), Bytes::from_static(b"c")]]), b"\x03\0\0\0abc");
