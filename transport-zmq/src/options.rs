@@ -21,16 +21,16 @@ const KEEPALIVE: [(u32, i32); 4] = [
 ];
 /// What libzmq reads and writes at once: measured to help from 16 KiB blocks on.
 const BATCH_BYTES: i32 = 64 * 1024;
-/// The least of the high-water mark: fewer would make a wake-up of each few blocks.
-const MARK_MIN: usize = 8;
+/// Messages to one peer that libzmq holds. Their bytes are bounded by the window, which counts them until the peer's
+/// application has read them; the mark bounds our answers to a peer that sends and does not read. A mark of a few
+/// messages would stop the sender every few messages.
+const MARK: i32 = 1_000;
 /// What CURVE adds to a message (ZeroMQ RFC 26, "MESSAGE"): name 8, nonce 8, authenticator 16, flags 1.
 const CURVE_OVERHEAD: usize = 33;
 
 /// Both kinds of socket.
 pub(crate) fn set_shared(socket: &Socket, limits: &Limits, handshake: Duration) -> io::Result<()> {
-    // The mark counts messages; together with the largest message it keeps to the bound in bytes.
-    let mark = (limits.queue_bytes_max / limits.block_bytes_max.max(1)).clamp(MARK_MIN, 1_000) as i32;
-    socket.set(zmq_sys::ZMQ_SNDHWM, mark)?;
+    socket.set(zmq_sys::ZMQ_SNDHWM, MARK)?;
     // No mark inward: the window is the bound there. At a mark libzmq stops reading the connection, and then loses the
     // notice that the peer went, or aborts the process when a PING is what comes next (see `KEEPALIVE`).
     socket.set(zmq_sys::ZMQ_RCVHWM, 0)?;

@@ -297,6 +297,7 @@ impl Router {
         if !self.unbound {
             self.unbound = true;
             self.closing.done.send_replace(false);
+            self.rules.remove_file();
             self.router.socket().unbind(&self.rules.bound)?;
         }
         Ok(*self.closing.done.borrow())

@@ -47,6 +47,14 @@ impl Rules {
         Self { endpoint, bound, kind, key, admit, limits, _door: door }
     }
 
+    /// Takes a Unix socket's file away, which libzmq leaves behind; before the socket is closed, so that the file is ours.
+    pub(super) fn remove_file(&self) {
+        if self.kind == Kind::Ipc {
+            // One that somebody has removed already is as good.
+            let _ = std::fs::remove_file(self.endpoint.path());
+        }
+    }
+
     /// What a handshake that failed means to the one who listens. Refused keys are told by the ZAP handler, which knows
     /// them; that somebody hung up is not worth a word.
     pub(super) fn explain(&self, event: Event) -> Option<Error> {
