@@ -30,8 +30,9 @@
 //!   free once the last of them has ended: before `close` resolves where there is none.
 //!
 //! Limits: everything in [`Limits`](sinew_transport_api::Limits), and those named in `preset.rs`, `listener.rs` and
-//! `frames.rs`; none of quinn's defaults is relied upon. For each connection at most `queue_bytes_max` is unread in each
-//! direction in quinn (or a little more where that is less than three blocks), and one block for each lane in here.
+//! `frames.rs`; none of quinn's defaults is relied upon. Bytes of one connection: unread in quinn, and sent but not
+//! confirmed in quinn, at most `queue_bytes_max` each (or a few blocks, where that is more); on the way out in here as
+//! much again, of it 256 KiB or one block for each lane; on the way in here the part of one block for each lane.
 
 use std::sync::Arc;
 
