@@ -62,7 +62,13 @@ pub(crate) async fn carry(
         let end = write(outbox, writer, sender, &liveness, handler).await;
         if matches!(&end, End::Failed(Error::Transport(error)) if matches!(**error, TransportError::Lost { .. })) {
             // If the peer has closed in order, what it sent before is still to be read, and reading tells the end.
-            tokio::time::sleep(pulse.lost_after).await;
+            // Unless this end has nothing to do with it any more.
+            let closed = async {
+                while !outbox.pack().is_closed() {
+                    outbox.work().await;
+                }
+            };
+            let _ = tokio::time::timeout(pulse.lost_after, closed).await;
         }
         end
     };

@@ -271,7 +271,7 @@ impl Session {
     pub async fn connect(endpoint: &Endpoint, options: SessionOptions) -> Result<Self> {
         let (ready, started) = oneshot::channel();
         let executor = options.executor;
-        executor.start("sinew-session", driver::run(endpoint.clone(), options, ready))?;
+        executor.start("sinew-session", driver::run(endpoint.clone(), options, ready), || ())?;
         started.await.map_err(|_| Error::Closed)?
     }
 

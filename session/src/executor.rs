@@ -17,16 +17,30 @@ pub enum Executor {
 }
 
 impl Executor {
-    /// Starts `task`, which runs until it ends by itself.
-    pub(crate) fn start(self, name: &str, task: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+    /// Starts `task`, which runs until it ends by itself. `ended` is called after that, and where the runtime is the
+    /// task's own, after everything on it is gone: the sockets that its transports have left behind, above all.
+    pub(crate) fn start(
+        self,
+        name: &str,
+        task: impl Future<Output = ()> + Send + 'static,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> Result<()> {
         if self == Self::Current {
-            tokio::spawn(task);
+            tokio::spawn(async move {
+                task.await;
+                ended();
+            });
             return Ok(());
         }
         let failed = |error: std::io::Error| Error::Thread { why: error.to_string() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let thread = thread::Builder::new().name(name.to_owned());
-        thread.spawn(move || runtime.block_on(task)).map_err(failed)?;
+        let run = move || {
+            runtime.block_on(task);
+            drop(runtime);
+            ended();
+        };
+        thread.spawn(run).map_err(failed)?;
         Ok(())
     }
 }

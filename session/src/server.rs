@@ -95,7 +95,8 @@ impl ServerBuilder {
             limits: self.limits,
             stop: stopped,
         });
-        executor.start("sinew-server", run(core.clone(), self.registry, self.listen, ready, ended))?;
+        let running = run(core.clone(), self.registry, self.listen, ready);
+        executor.start("sinew-server", running, move || drop(ended.send_replace(true)))?;
         let endpoints = started.await.map_err(|_| Error::Closed)??;
         Ok(Server { core, endpoints, stop, end })
     }
@@ -195,7 +196,6 @@ async fn run(
     registry: Registry,
     listen: Vec<(Endpoint, ListenOptions)>,
     ready: oneshot::Sender<Result<Vec<Endpoint>>>,
-    ended: watch::Sender<bool>,
 ) {
     let mut listeners = Vec::new();
     for (endpoint, options) in &listen {
@@ -217,7 +217,6 @@ async fn run(
         () = all => {}
         () = forget(&core) => {}
     }
-    ended.send_replace(true);
 }
 
 /// How long the one that forgets sessions sleeps at least when there is none.

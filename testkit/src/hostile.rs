@@ -101,7 +101,17 @@ async fn throw(endpoint: &Endpoint, bytes: &[u8]) {
 
 /// A peer that says hello, twice hello, or something else first.
 async fn newcomer(setup: &Setup, index: usize, random: &mut Random) -> Connection {
-    let mut connection = setup.raw(index).await;
+    let mut connection = soon("a place for a hostile peer", async {
+        loop {
+            // A listener may have its hands full of those before: that is one of its limits, and no harm.
+            match setup.try_raw(index).await {
+                Ok(connection) => return connection,
+                Err(error) => assert!(error.is_retryable(), "{error}"),
+            }
+            tokio::time::sleep(TURN).await;
+        }
+    })
+    .await;
     match random.below(10) {
         0 => drop(send(&mut connection, Lane::CONTROL, nonsense(random)).await),
         1 => {

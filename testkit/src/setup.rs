@@ -152,7 +152,15 @@ impl Setup {
     /// # Panics
     /// If it does not connect.
     pub async fn raw(&self, index: usize) -> Connection {
+        self.try_raw(index).await.expect("the server is there")
+    }
+
+    /// A bare connection to endpoint number `index`, if it comes about.
+    ///
+    /// # Errors
+    /// As [`Registry::connect`].
+    pub async fn try_raw(&self, index: usize) -> sinew_transport_api::Result<Connection> {
         let options = self.connect_options();
-        soon("connecting", self.registry.connect(&self.endpoints[index], &options)).await.expect("the server is there")
+        soon("connecting", self.registry.connect(&self.endpoints[index], &options)).await
     }
 }
