@@ -40,7 +40,7 @@ impl ConnectionOptions {
     pub(crate) async fn connect(&self) -> Outcome<Client> {
         self.builder().connect().await.map_err(|error| match error.transport() {
             Some(TransportError::Unreachable { .. }) => {
-                format!("{}; start one with `sinew serve`", crate::failure::chain(&error)).into()
+                format!("{} (`sinew serve` starts one)", crate::failure::chain(&error)).into()
             }
             _ => error.into(),
         })

@@ -1,13 +1,13 @@
 //! The client processes of a demonstration: this program with a hidden command. Each ends when its standard input does.
 
-use std::io::Read;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use sinew::{Client, Executor};
+use sinew::{Bus, Client, Executor};
 
 use super::{load, ping_pong};
 use crate::failure::Outcome;
+use crate::signals::end_of_stdin;
 
 /// A client process of `sinew demo`.
 #[derive(Debug, Args)]
@@ -51,12 +51,14 @@ enum Role {
 
 impl DemoClient {
     pub(crate) fn run(self) -> Outcome {
-        end_with_stdin();
         match self.role {
             Role::Ping | Role::Pong | Role::Publish | Role::Subscribe => {
                 tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.run_client())
             }
-            raw => self.run_raw(raw),
+            raw => {
+                end_with_stdin();
+                self.run_raw(raw)
+            }
         }
     }
 
@@ -68,15 +70,22 @@ impl DemoClient {
             Place::Thread => Executor::Thread,
         };
         let client = Client::builder(&self.url).name("sinew-demo").executor(executor).connect().await?;
-        let bus = client.bus();
-        match self.role {
-            Role::Ping => ping_pong::ping(bus, self.rounds, self.time()).await?,
-            Role::Pong => ping_pong::pong(bus).await?,
-            Role::Publish => load::publish(bus, self.size, self.time()).await?,
-            _ => load::subscribe(bus).await?,
-        }
+        let outcome = tokio::select! {
+            outcome = self.play(client.bus()) => outcome,
+            _ = end_of_stdin() => Ok(()),
+        };
+        // In order, so that the server need not find out by itself.
         client.close().await?;
-        Ok(())
+        outcome
+    }
+
+    async fn play(&self, bus: &Bus) -> Outcome {
+        match self.role {
+            Role::Ping => ping_pong::ping(bus, self.rounds, self.time()).await,
+            Role::Pong => ping_pong::pong(bus).await,
+            Role::Publish => load::publish(bus, self.size, self.time()).await,
+            _ => load::subscribe(bus).await,
+        }
     }
 
     fn time(&self) -> Duration {
@@ -102,12 +111,11 @@ impl DemoClient {
     }
 }
 
-/// Whoever started this process has gone, or wants it to end: at once, whatever it does.
+/// libzmq's calls block: the process ends at once, whatever it does.
 fn end_with_stdin() {
+    let end = end_of_stdin();
     std::thread::spawn(|| {
-        let mut rest = [0; 256];
-        let mut input = std::io::stdin().lock();
-        while !matches!(input.read(&mut rest), Ok(0) | Err(_)) {}
+        let _ = end.blocking_recv();
         std::process::exit(0);
     });
 }
