@@ -89,19 +89,18 @@ async fn the_wrong_server_key() {
     }
 }
 
+// The listener is told of a mismatch only if it reads the other's greeting before the other hangs up; the client
+// always is.
 #[tokio::test]
 async fn plaintext_to_a_secured_listener() {
     let scene = Scene::new();
     for place in &scene.places {
-        let mut listener = scene.listen(place, Scene::secure(&scene.server)).await;
+        let listener = scene.listen(place, Scene::secure(&scene.server)).await;
         let error = fails(&*listener, Security::Plaintext, None).await;
         assert!(
             matches!(&error, Error::SecurityMismatch { why, .. } if why.contains("connect with an identity")),
             "{error}"
         );
-        let error = told(&mut listener).await;
-        let fingerprint = scene.server.public_key().fingerprint().to_string();
-        assert!(matches!(&error, Error::SecurityMismatch { why, .. } if why.contains(&fingerprint)), "{error}");
     }
 }
 
@@ -109,11 +108,10 @@ async fn plaintext_to_a_secured_listener() {
 async fn a_secured_peer_to_a_plaintext_listener() {
     let scene = Scene::new();
     for place in &scene.places {
-        let mut listener = scene.listen(place, Security::Plaintext).await;
+        let listener = scene.listen(place, Security::Plaintext).await;
         let error = fails(&*listener, Scene::secure(&scene.listed), Some(scene.server.public_key())).await;
         let fingerprint = scene.listed.public_key().fingerprint().to_string();
         assert!(matches!(&error, Error::SecurityMismatch { why, .. } if why.contains(&fingerprint)), "{error}");
-        assert!(matches!(told(&mut listener).await, Error::SecurityMismatch { .. }));
     }
 }
 

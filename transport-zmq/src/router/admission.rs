@@ -56,7 +56,7 @@ impl Rules {
     }
 
     /// What a handshake that failed means to the one who listens. Refused keys are told by the ZAP handler, which knows
-    /// them; that somebody hung up is not worth a word.
+    /// them; that somebody hung up is not worth a word, also where it did because of what we greeted it with.
     pub(super) fn explain(&self, event: Event) -> Option<Error> {
         let (endpoint, peer) = (self.endpoint.to_string(), format!("a peer of {}", self.endpoint));
         match (event, self.key) {
