@@ -144,6 +144,9 @@ async fn establish(endpoint: &Endpoint, options: &SessionOptions, resume: Option
     }
 }
 
+/// How long a client waits for the end of the connection after the server's goodbye.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
 struct Driver {
     shared: Arc<Shared>,
     session: SessionId,
@@ -175,6 +178,12 @@ impl Driver {
                 },
                 End::Failed(error) => error,
             };
+            if let Error::Refused(_) = error {
+                // The server closes in order and waits until it knows that we have read everything.
+                let receiver = &mut established.connection.receiver;
+                let rest = async { while let Ok(Some(_)) = receiver.recv().await {} };
+                let _ = timeout(GOODBYE_TIMEOUT, rest).await;
+            }
             drop(established);
             if is_final(&error) {
                 return error;

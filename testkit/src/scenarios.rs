@@ -172,7 +172,11 @@ pub async fn restarts(setup: &mut Setup, restarts: u32) {
         subscribers.push(soon("subscribing", bus.subscribe(&pattern("r.>"))).await.expect("it stands"));
     }
     let outside = Arc::new(Outside::default());
-    let noise: Vec<_> = (0..2).map(|number| tokio::spawn(noise(setup.clone(), number, outside.clone()))).collect();
+    let mut tasks = Vec::new();
+    for number in 0..2 {
+        let bus = setup.bus(number).await;
+        tasks.push(tokio::spawn(noise(bus, number, outside.clone())));
+    }
     let probe = setup.bus(0).await;
     for restart in 0..restarts {
         // Now that all stand, nothing may be missing.
@@ -204,15 +208,14 @@ pub async fn restarts(setup: &mut Setup, restarts: u32) {
         }
     }
     outside.stop.store(true, Ordering::SeqCst);
-    for task in noise {
+    for task in tasks {
         soon("the noise", task).await.expect("it made no trouble");
     }
     assert!(outside.published.load(Ordering::SeqCst) > 0);
     server.abort().await;
 }
 
-async fn noise(setup: Setup, number: usize, outside: Arc<Outside>) {
-    let bus = setup.bus(number).await;
+async fn noise(bus: Bus, number: usize, outside: Arc<Outside>) {
     let mut own = 0_u64;
     while !outside.stop.load(Ordering::SeqCst) {
         match bus.publish(&subject(&format!("r.noise.{number}")), own.to_le_bytes().to_vec()).await {
