@@ -149,13 +149,13 @@ impl Subscription {
 
     /// Counts what was consumed, and grants it back to the server when it is enough.
     fn give_back(&mut self) {
-        if self.consumed > 0 {
-            if let Some(bytes) = self.inbox.consume(std::mem::take(&mut self.consumed)) {
-                let header = Header { service: SERVICE, verb: verb::GRANT, flags: 0, call: self.inbox.number };
-                let mut packer = self.bus.session().outbox().pack();
-                let lane = packer.lane(self.inbox.pattern.as_bytes());
-                packer.push(lane, header, &[&count_head(bytes)], &Bytes::new());
-            }
+        if self.consumed > 0
+            && let Some(bytes) = self.inbox.consume(std::mem::take(&mut self.consumed))
+        {
+            let header = Header { service: SERVICE, verb: verb::GRANT, flags: 0, call: self.inbox.number };
+            let mut packer = self.bus.session().outbox().pack();
+            let lane = packer.lane(self.inbox.pattern.as_bytes());
+            packer.push(lane, header, &[&count_head(bytes)], &Bytes::new());
         }
     }
 }

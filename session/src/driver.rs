@@ -255,7 +255,7 @@ impl Driver {
             restored = settled.wait_for(|restoring| restoring.calls == 0 || restoring.late) => {
                 let late = restored.is_ok_and(|restoring| restoring.late);
                 let what = "the server's answer to what was restored";
-                late.then(|| End::Failed(Error::Timeout { what, after: pulse.lost_after }))
+                late.then_some(End::Failed(Error::Timeout { what, after: pulse.lost_after }))
             }
         };
         for number in numbers {

@@ -96,7 +96,9 @@ impl ServerBuilder {
             stop: stopped,
         });
         let running = run(core.clone(), self.registry, self.listen, ready);
-        executor.start("sinew-server", running, move || drop(ended.send_replace(true)))?;
+        executor.start("sinew-server", running, move || {
+            ended.send_replace(true);
+        })?;
         let endpoints = started.await.map_err(|_| Error::Closed)??;
         Ok(Server { core, endpoints, stop, end })
     }

@@ -45,10 +45,11 @@ pub async fn after_admission(setup: &Setup, server: &Server, index: usize, seed:
         };
         let lane = Lane(random.below(2) as u8);
         // Whether the server has had enough of this peer is its own affair; the next one is there at once.
-        if send(&mut peer, lane, nonsense(&mut random)).await.is_ok() && !random.once_in(20) {
-            if let Err(_) | Ok(Ok(Some(_))) = timeout(TURN, peer.receiver.recv()).await {
-                connection = Some(peer);
-            }
+        if send(&mut peer, lane, nonsense(&mut random)).await.is_ok()
+            && !random.once_in(20)
+            && let Err(_) | Ok(Ok(Some(_))) = timeout(TURN, peer.receiver.recv()).await
+        {
+            connection = Some(peer);
         }
         if round % HONEST_EVERY == HONEST_EVERY - 1 {
             scenarios::round_trip(setup, index).await;
