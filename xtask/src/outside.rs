@@ -16,8 +16,8 @@ const PATCH_LINES: [&str; 2] = ["[patch.crates-io]", "zmq-sys = { path = "];
 /// Builds and runs all three; gives what they said.
 pub(crate) fn run(shell: &Shell) -> Result<String> {
     let outside = metadata::root().join("tests/outside");
-    // Not the workspace's own target folder: these are other workspaces, with other versions of the same packages.
-    let target = Metadata::own(&metadata::root())?.target.join("outside");
+    // The workspace's own target folder, and its lock file to begin with: what is the same is not built twice.
+    let target = Metadata::own(&metadata::root())?.target;
     let talks = project(shell, &outside.join("talks"), &target, "")?;
     let plugin = project(shell, &outside.join("plugin"), &target, "--release")?;
     let unpatched = project(shell, &outside.join("unpatched"), &target, "")?;
@@ -32,6 +32,7 @@ pub(crate) fn run(shell: &Shell) -> Result<String> {
 
 fn project(shell: &Shell, folder: &Path, target: &Path, release: &'static str) -> Result<String> {
     let manifest = folder.join("Cargo.toml");
+    std::fs::copy(metadata::root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
     let release = (!release.is_empty()).then_some(release);
     Ok(cmd!(shell, "cargo run --quiet --manifest-path {manifest} --target-dir {target} {release...}").read()?)
 }
