@@ -51,7 +51,8 @@ impl BareQuic {
             let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("TLS 1.3");
             let mut config = ClientConfig::new(Arc::new(crypto));
             config.transport_config(transport());
-            let connection = endpoint.connect_with(config, address, "sinew").expect("an address").await.expect("a server");
+            let connection =
+                endpoint.connect_with(config, address, "sinew").expect("an address").await.expect("a server");
             let streams = connection.open_bi().await.expect("a stream");
             (connection, streams, endpoint)
         });

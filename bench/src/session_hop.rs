@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use sinew_auth::{AdmitEveryone, Identity};
 use sinew_session::{
-    Attachment, CRITICAL, Failure, Header, Lane, Link, REPLY, Request, Run, Server, ServerBuilder, Service, Session, SessionOptions,
+    Attachment, CRITICAL, Failure, Header, Lane, Link, REPLY, Request, Run, Server, ServerBuilder, Service, Session,
+    SessionOptions,
 };
 use sinew_transport_api::{Endpoint, ListenOptions, Registry, Security};
 use tokio::runtime::Runtime;

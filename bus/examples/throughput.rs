@@ -27,13 +27,16 @@ async fn main() {
     let endpoint: Endpoint = "mem://throughput".parse().expect("an endpoint");
     let listen = ListenOptions::new(Security::Plaintext, Arc::new(AdmitEveryone));
     let builder = ServerBuilder::new(Registry::linked().expect("one plug-in for each scheme"));
-    let _server = builder.listen(endpoint.clone(), listen).service(Arc::new(Broker::default())).start().await.expect("it starts");
+    let _server =
+        builder.listen(endpoint.clone(), listen).service(Arc::new(Broker::default())).start().await.expect("it starts");
 
     let (publisher, subscriber) = (connect(&endpoint).await, connect(&endpoint).await);
     let data = Subject::try_from("bench.data").expect("a subject");
     let progress = Subject::try_from("bench.progress").expect("a subject");
-    let mut heard = subscriber.subscribe(&Pattern::try_from("bench.data").expect("a pattern")).await.expect("it stands");
-    let mut told = publisher.subscribe(&Pattern::try_from("bench.progress").expect("a pattern")).await.expect("it stands");
+    let mut heard =
+        subscriber.subscribe(&Pattern::try_from("bench.data").expect("a pattern")).await.expect("it stands");
+    let mut told =
+        publisher.subscribe(&Pattern::try_from("bench.progress").expect("a pattern")).await.expect("it stands");
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
@@ -41,7 +44,7 @@ async fn main() {
             while let Some(delivery) = heard.next().await {
                 assert!(matches!(delivery, Delivery::Message(_)), "{delivery:?}");
                 count += 1;
-                if count % STEP == 0 {
+                if count.is_multiple_of(STEP) {
                     subscriber.publish(&progress, count.to_le_bytes().to_vec()).await.expect("the session lives");
                 }
             }

@@ -63,14 +63,21 @@ fn bare(c: &mut Criterion) {
         group.bench_function("bare libzmq curve", |b| b.iter_custom(timed(|count| curve.one_way(count, bytes))));
     }
     let mut group = c.benchmark_group("round trip 128");
-    group.bench_function("bare TCP, 64 KiB writes", |b| b.iter_custom(timed(|count| tcp.round_trips(count, ECHO_BYTES))));
-    group.bench_function("bare quinn, 64 KiB writes", |b| b.iter_custom(timed(|count| quic.round_trips(count, ECHO_BYTES))));
+    group.bench_function("bare TCP, 64 KiB writes", |b| {
+        b.iter_custom(timed(|count| tcp.round_trips(count, ECHO_BYTES)))
+    });
+    group.bench_function("bare quinn, 64 KiB writes", |b| {
+        b.iter_custom(timed(|count| quic.round_trips(count, ECHO_BYTES)))
+    });
     group.bench_function("bare libzmq plain", |b| b.iter_custom(timed(|count| plain.round_trips(count, ECHO_BYTES))));
     group.bench_function("bare libzmq curve", |b| b.iter_custom(timed(|count| curve.round_trips(count, ECHO_BYTES))));
 }
 
 fn config() -> Criterion {
-    Criterion::default().sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1))
+    Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
 }
 
 criterion_group! { name = transports; config = config(); targets = through_the_session, bare }

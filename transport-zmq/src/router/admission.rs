@@ -85,7 +85,7 @@ impl Rules {
     /// `User-Id`, before a message of it came here.
     fn admit(&self, message: &Message, candidate: &Candidate<'_>) -> Result<Option<PeerKey>, No> {
         if self.key.is_none() {
-            return self.admit.admit(candidate).map_err(|refusal| No::admission(refusal));
+            return self.admit.admit(candidate).map_err(No::admission);
         }
         match message.property(USER_ID).filter(|text| !text.is_empty()) {
             None => Ok(None),
