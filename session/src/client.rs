@@ -2,84 +2,23 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sinew_auth::PublicKey;
-use sinew_transport_api::{ConnectOptions, Endpoint, Lane, Registry, Security};
-use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use sinew_transport_api::Endpoint;
+use tokio::sync::{oneshot, watch};
 
-use crate::backoff::Backoff;
-use crate::calls::Calls;
-use crate::carry::now;
-use crate::cbor::{from_cbor, to_cbor};
-use crate::executor::Executor;
-use crate::hello::{CallHead, Failure, verb};
-use crate::limits::SessionLimits;
+use crate::hello::verb;
+use crate::options::SessionOptions;
 use crate::outbox::{Outbox, Position};
 use crate::record::{CRITICAL, HEADER_BYTES, Header, SESSION};
+use crate::request::{Reply, Request, Waiter, call_head, pack_call};
 use crate::service::Consumer;
+use crate::shared::{Losses, Shared, State, after, now_or_std};
 use crate::{Error, Result, driver};
-
-/// The most services a session can carry.
-pub(crate) const SERVICES_MAX: usize = 16;
-
-/// How a session connects and behaves.
-#[derive(Clone, Debug)]
-pub struct SessionOptions {
-    /// The transports to choose from by scheme.
-    pub registry: Registry,
-    /// Identity, server key, timeout, limits of the transport.
-    pub connect: ConnectOptions,
-    /// What this client calls itself in the server's log. Default: empty.
-    pub client: String,
-    /// Limits of the session.
-    pub limits: SessionLimits,
-    /// Waits between attempts to reconnect.
-    pub backoff: Backoff,
-    /// Where it runs.
-    pub executor: Executor,
-}
-
-impl SessionOptions {
-    /// All linked transports and the defaults. `server_key` may be in the endpoint instead.
-    ///
-    /// # Errors
-    /// When two linked transports claim one scheme.
-    pub fn new(security: Security, server_key: Option<PublicKey>) -> Result<Self> {
-        Ok(Self {
-            registry: Registry::linked()?,
-            connect: ConnectOptions::new(security, server_key),
-            client: String::new(),
-            limits: SessionLimits::default(),
-            backoff: Backoff::default(),
-            executor: Executor::default(),
-        })
-    }
-}
-
-/// Whether the session is connected.
-#[derive(Clone, Debug)]
-pub enum State {
-    /// Work is being sent.
-    Connected,
-    /// The connection was cut; work is buffered while the session tries again.
-    Reconnecting,
-    /// It is over.
-    Ended(Error),
-}
-
-/// One-way records that did not make it, since the session began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Losses {
-    /// Surely lost in a cut: the server lived on and has counted.
-    pub lost: u64,
-    /// Sent before the server restarted, and not known to have arrived: at most so many are lost.
-    pub unknown: u64,
-}
 
 /// A client's session. Cheap to clone; the last clone dropped ends it after what is in the outbox has been sent.
 /// [`close`](Self::close) also confirms that it arrived.
@@ -87,80 +26,6 @@ pub struct Losses {
 pub struct Session {
     shared: Arc<Shared>,
     _guard: Arc<Guard>,
-}
-
-/// What is asked of the server.
-#[derive(Clone, Debug)]
-pub struct Request<'a> {
-    /// Which service.
-    pub service: u8,
-    /// What is asked.
-    pub verb: u8,
-    /// A number from [`Session::number`], for a call that opens a stream; `None` takes a fresh one.
-    pub number: Option<u32>,
-    /// What the call is ordered with: a subject, queue, bucket or stream. Calls of one key arrive in order.
-    pub key: &'a [u8],
-    /// The request in CBOR.
-    pub body: Vec<u8>,
-    /// How long the caller waits.
-    pub deadline: Duration,
-}
-
-/// The answer to a call.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    /// Its body. It shares a receive buffer: copy what is kept for long.
-    pub body: Bytes,
-}
-
-impl Reply {
-    /// The body as CBOR.
-    ///
-    /// # Errors
-    /// `Protocol` if the server sent something else.
-    pub fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
-        from_cbor(&self.body).map_err(|error| Error::Protocol { peer: "the server".into(), why: error.to_string() })
-    }
-}
-
-pub(crate) enum Waiter {
-    Caller(oneshot::Sender<Result<Reply>>),
-    Callback(Box<dyn FnOnce(Result<Reply>) + Send>),
-}
-
-impl std::fmt::Debug for Waiter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Waiter")
-    }
-}
-
-impl Waiter {
-    pub(crate) fn settle(self, result: Result<Reply>) {
-        match self {
-            // A caller that has gone does not want to know.
-            Self::Caller(caller) => drop(caller.send(result)),
-            Self::Callback(callback) => callback(result),
-        }
-    }
-}
-
-/// What the handles and the driver share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) options: SessionOptions,
-    pub(crate) outbox: Outbox,
-    pub(crate) data_lanes: u8,
-    pub(crate) calls: Mutex<Calls<Waiter>>,
-    pub(crate) deadlines: Notify,
-    pub(crate) consumers: [OnceLock<Arc<dyn Consumer>>; SERVICES_MAX],
-    pub(crate) state: watch::Sender<State>,
-    pub(crate) losses: Mutex<(Losses, Losses)>,
-    /// What both ends take.
-    pub(crate) record_bytes_max: AtomicUsize,
-    pub(crate) closing: watch::Sender<bool>,
-    /// Flushes at one time, well below what the server keeps.
-    pub(crate) flushes: Semaphore,
 }
 
 /// Ends the session when the last handle is gone.
@@ -171,91 +36,6 @@ impl Drop for Guard {
     fn drop(&mut self) {
         self.0.say_goodbye();
     }
-}
-
-impl Shared {
-    pub(crate) fn calls(&self) -> MutexGuard<'_, Calls<Waiter>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn losses(&self) -> MutexGuard<'_, (Losses, Losses)> {
-        self.losses.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn consumer(&self, code: u8) -> Option<&Arc<dyn Consumer>> {
-        self.consumers.get(usize::from(code))?.get()
-    }
-
-    pub(crate) fn consumers(&self) -> impl Iterator<Item = &Arc<dyn Consumer>> {
-        self.consumers.iter().filter_map(OnceLock::get)
-    }
-
-    /// Packs a goodbye behind everything, on all lanes, and lets nothing more in. The driver ends once it is sent.
-    fn say_goodbye(&self) {
-        let header = Header { service: SESSION, verb: verb::GOODBYE, flags: 0, call: 0 };
-        self.outbox.pack().push_on_all(header, &Bytes::copy_from_slice(&[self.data_lanes + 1]));
-        self.outbox.close();
-        self.closing.send_replace(true);
-    }
-
-    /// Tells the server that nobody waits for this call any more, behind its request: on the same lane.
-    pub(crate) fn cancel(&self, number: u32, position: Option<Position>) {
-        let header = Header { service: SESSION, verb: verb::CANCEL, flags: 0, call: number };
-        let lane = position.map_or(Lane::CONTROL, Position::lane);
-        self.outbox.pack().push(lane, header, &[], &Bytes::new());
-    }
-
-    /// Enters a call and packs its request, so that a cut cannot fall in between.
-    fn begin(
-        &self,
-        number: u32,
-        deadline: Duration,
-        waiter: Waiter,
-        pack: impl FnOnce(&Outbox) -> Position,
-    ) -> Result<()> {
-        let mut calls = self.calls();
-        // Whoever ends the session closes the outbox first and then settles the calls there are, under this lock.
-        if self.outbox.pack().is_closed() {
-            return Err(self.end());
-        }
-        let deadline = after(now_or_std(), deadline);
-        let first = calls.next_deadline().is_none_or(|next| deadline < next);
-        if !calls.enter(number, deadline, waiter) {
-            return Err(Error::Calls { max: self.options.limits.calls_max });
-        }
-        let position = pack(&self.outbox);
-        calls.packed(number, position);
-        drop(calls);
-        if first {
-            self.deadlines.notify_one();
-        }
-        Ok(())
-    }
-
-    /// Why nothing can be sent any more.
-    fn end(&self) -> Error {
-        match &*self.state.borrow() {
-            State::Ended(error) => error.clone(),
-            State::Connected | State::Reconnecting => Error::Closed,
-        }
-    }
-
-    fn number(&self) -> Result<u32> {
-        self.calls().number().ok_or(Error::Calls { max: u32::MAX as usize })
-    }
-}
-
-/// The runtime's clock where there is one (so that tests can turn it), else the system's: callers need no runtime.
-fn now_or_std() -> std::time::Instant {
-    if tokio::runtime::Handle::try_current().is_ok() { now() } else { std::time::Instant::now() }
-}
-
-/// The longest wait there is: what is longer never ends for anybody, and must not overflow the clock.
-const WAIT_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-
-/// The time of a deadline, whatever the caller asks for.
-fn after(now: std::time::Instant, wait: Duration) -> std::time::Instant {
-    now + wait.min(WAIT_MAX)
 }
 
 impl Session {
@@ -450,17 +230,6 @@ impl Session {
     }
 }
 
-fn call_head(request: &Request<'_>) -> Vec<u8> {
-    to_cbor(&CallHead { deadline_ms: request.deadline.min(WAIT_MAX).as_millis() as u64, operation: None })
-}
-
-fn pack_call(outbox: &Outbox, number: u32, head: &[u8], request: Request<'_>) -> Position {
-    let header = Header { service: request.service, verb: request.verb, flags: CRITICAL, call: number };
-    let mut packer = outbox.pack();
-    let lane = packer.lane(request.key);
-    packer.push_at(lane, header, &[head], &Bytes::from(request.body))
-}
-
 /// A call that waits for its reply.
 struct Pending<'a> {
     shared: &'a Shared,
@@ -494,64 +263,4 @@ impl Drop for Pending<'_> {
             self.shared.cancel(self.number, taken.position);
         }
     }
-}
-
-/// Asks, after a reconnect, for what has to stand before new work is sent.
-#[derive(Debug)]
-pub struct Restore<'a> {
-    pub(crate) shared: &'a Shared,
-    pub(crate) outbox: &'a Outbox,
-    pub(crate) resumed: bool,
-    pub(crate) pending: &'a Arc<watch::Sender<Restoring>>,
-    pub(crate) numbers: &'a mut Vec<u32>,
-}
-
-impl Restore<'_> {
-    /// Whether the server still knew the session, with its counts.
-    pub fn resumed(&self) -> bool {
-        self.resumed
-    }
-
-    /// Makes a call; `done` is run on the session's thread with its outcome, `OutcomeUnknown` if the new connection is
-    /// cut as well.
-    pub fn call(&mut self, request: Request<'_>, done: impl FnOnce(Result<Reply>) + Send + 'static) {
-        let pending = self.pending.clone();
-        let number = match request.number.map_or_else(|| self.shared.number(), Ok) {
-            Ok(number) => number,
-            Err(error) => return done(Err(error)),
-        };
-        pending.send_modify(|restoring| restoring.calls += 1);
-        let settle = move |result| {
-            let late = matches!(result, Err(Error::Timeout { .. }));
-            done(result);
-            pending.send_modify(|restoring| {
-                restoring.calls -= 1;
-                restoring.late |= late;
-            });
-        };
-        let deadline = after(now(), request.deadline);
-        // Beyond the limit of calls too: those that wait behind the restore must not keep it from ending.
-        self.shared.calls().enter_always(number, deadline, Waiter::Callback(Box::new(settle)));
-        self.shared.deadlines.notify_one();
-        self.numbers.push(number);
-        pack_call(self.outbox, number, &call_head(&request), request);
-    }
-}
-
-/// How far a restore is.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Restoring {
-    /// Calls that were not answered yet.
-    pub(crate) calls: usize,
-    /// One was not answered in time: nobody knows what stands, so the connection must not be used.
-    pub(crate) late: bool,
-}
-
-/// A reply's body as a result.
-pub(crate) fn outcome(failed: bool, body: Bytes) -> Result<Reply> {
-    if !failed {
-        return Ok(Reply { body });
-    }
-    let failure = from_cbor::<Failure>(&body);
-    Err(Error::Failed(failure.unwrap_or_else(|error| Failure { code: "unreadable".into(), reason: error.to_string() })))
 }

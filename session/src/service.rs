@@ -11,10 +11,10 @@ use sinew_transport_api::{Lane, Peer};
 
 use crate::Error;
 use crate::cbor::{from_cbor, to_cbor};
-use crate::client::Restore;
 use crate::hello::{CallHead, Failure};
 use crate::outbox::{Outbox, Packer};
 use crate::record::{FAILURE, Header, REPLY, Record, Run};
+use crate::restore::Restore;
 
 /// A service at the server. One value for all sessions.
 pub trait Service: Send + Sync + Debug {

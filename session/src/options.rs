@@ -1,0 +1,43 @@
+//! How a client's session connects and behaves.
+
+use sinew_auth::PublicKey;
+use sinew_transport_api::{ConnectOptions, Registry, Security};
+
+use crate::Result;
+use crate::backoff::Backoff;
+use crate::executor::Executor;
+use crate::limits::SessionLimits;
+
+/// How a session connects and behaves.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// The transports to choose from by scheme.
+    pub registry: Registry,
+    /// Identity, server key, timeout, limits of the transport.
+    pub connect: ConnectOptions,
+    /// What this client calls itself in the server's log. Default: empty.
+    pub client: String,
+    /// Limits of the session.
+    pub limits: SessionLimits,
+    /// Waits between attempts to reconnect.
+    pub backoff: Backoff,
+    /// Where it runs.
+    pub executor: Executor,
+}
+
+impl SessionOptions {
+    /// All linked transports and the defaults. `server_key` may be in the endpoint instead.
+    ///
+    /// # Errors
+    /// When two linked transports claim one scheme.
+    pub fn new(security: Security, server_key: Option<PublicKey>) -> Result<Self> {
+        Ok(Self {
+            registry: Registry::linked()?,
+            connect: ConnectOptions::new(security, server_key),
+            client: String::new(),
+            limits: SessionLimits::default(),
+            backoff: Backoff::default(),
+            executor: Executor::default(),
+        })
+    }
+}
