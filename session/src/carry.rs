@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sinew_transport_api::{Error as TransportError, Lane, Receiver, Sender};
+use sinew_transport_api::{Connection, Error as TransportError, Lane, Receiver, Sender};
 
 use crate::hello::verb::HEARTBEAT;
 use crate::liveness::{Liveness, Verdict};
@@ -78,6 +78,31 @@ pub(crate) async fn carry(
         () = watch(outbox, &liveness, handler) => {
             End::Failed(Error::Silent { peer: pulse.peer.clone(), after: pulse.lost_after })
         }
+    }
+}
+
+/// Closes the connection in order, and reads on until that is done: the peer may be closing as well, and waits for us to
+/// read what it sent before. What comes is thrown away, since whoever calls this is done with the connection.
+pub(crate) async fn close(connection: &mut Connection) {
+    let Connection { sender, receiver, .. } = connection;
+    let reading = async {
+        let mut blocks = 0_u32;
+        while let Ok(Some(_)) = receiver.recv().await {
+            blocks = blocks.wrapping_add(1);
+            if blocks % BLOCKS_PER_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        // The end of what the peer sends is not the end of the close.
+        std::future::pending().await
+    };
+    tokio::select! {
+        closed = sender.close() => {
+            if let Err(error) = closed {
+                tracing::debug!(peer = %connection.peer.address, %error, "connection did not close in order");
+            }
+        }
+        () = reading => {}
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::calls::Calls;
-use crate::carry::{End, Handler, Pulse, carry, now};
+use crate::carry::{End, Handler, Pulse, carry, close, now};
 use crate::cbor::{from_cbor, to_cbor};
 use crate::client::Session;
 use crate::hello::{Hello, LANE_HASH_FNV1A, PROTOCOL_MAX, PROTOCOL_MIN, Refusal, SessionId, Welcome, verb};
@@ -173,7 +173,7 @@ impl Driver {
         loop {
             let error = match self.carry(&mut established).await {
                 End::Sent => {
-                    let _ = established.connection.sender.close().await;
+                    close(&mut established.connection).await;
                     return Error::Closed;
                 }
                 End::PeerClosed => Error::Protocol {

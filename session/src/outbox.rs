@@ -220,7 +220,7 @@ impl Packer<'_> {
         self.state.as_mut().expect("held until dropped")
     }
 
-    /// Whether a further record may come in. Once not, the writer tells when room has come: [`Outbox::room`] at a
+    /// Whether a further record may come in. Once not, the writer tells when room has come: [`Session::room`](crate::Session::room) at a
     /// client, `Attachment::drained` at a server.
     #[inline]
     pub fn has_room(&mut self) -> bool {

@@ -19,7 +19,7 @@ pub struct Request<'a> {
     pub service: u8,
     /// What is asked.
     pub verb: u8,
-    /// A number from [`Session::number`], for a call that opens a stream; `None` takes a fresh one.
+    /// A number from [`Session::number`](crate::Session::number), for a call that opens a stream; `None` takes a fresh one.
     pub number: Option<u32>,
     /// What the call is ordered with: a subject, queue, bucket or stream. Calls of one key arrive in order.
     pub key: &'a [u8],

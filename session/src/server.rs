@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 
-use crate::carry::{End, Handler, Pulse, carry, now};
+use crate::carry::{End, Handler, Pulse, carry, close, now};
 use crate::cbor::{from_cbor, to_cbor};
 use crate::driver::Stop;
 use crate::executor::Executor;
@@ -271,6 +271,10 @@ async fn accept(core: Arc<Core>, mut listener: Box<dyn Listener>, limits: Limits
         }
     }
     connections.shutdown().await;
+    // Where connections hold the address, it is free only now that they have ended.
+    if let Err(error) = listener.close().await {
+        tracing::warn!(endpoint = %listener.endpoint(), %error, "listener did not free its address");
+    }
 }
 
 /// Waits for a phase, or for the server's handle to be gone.
@@ -314,7 +318,7 @@ async fn serve(core: Arc<Core>, mut connection: Connection, block_bytes_max: usi
     detach(&core, &session, &link, &end);
     tracing::info!(peer = %address, session = ?session.id, ?end, "connection ended");
     if matches!(end, End::Sent | End::PeerClosed | End::Failed(Error::Closed)) {
-        let _ = connection.sender.close().await;
+        close(&mut connection).await;
     }
 }
 

@@ -2,6 +2,10 @@
 //!
 //! libzmq asks at a well-known address of the context. One thread answers there for all listeners; the ZAP domain, which
 //! no two listeners share, says whose question it is. A question of nobody's domain is refused.
+//!
+//! A plaintext listener has a domain too, though its peers are asked about only when their hello has come: libzmq then
+//! turns ZMTP 1 and 2 away. Peers of those come without notice and without properties (an address, say), and their
+//! going could not be told from the coming of another.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,10 +27,14 @@ pub(crate) struct Door {
     domain: String,
 }
 
-struct Keeper {
-    admit: Arc<dyn Admit>,
-    kind: Kind,
-    porch: Arc<Porch>,
+enum Keeper {
+    Curve {
+        admit: Arc<dyn Admit>,
+        kind: Kind,
+        porch: Arc<Porch>,
+    },
+    /// Lets everybody through to the hello.
+    Plaintext,
 }
 
 static KEEPERS: Mutex<Option<HashMap<String, Arc<Keeper>>>> = Mutex::new(None);
@@ -34,10 +42,18 @@ static KEEPERS: Mutex<Option<HashMap<String, Arc<Keeper>>>> = Mutex::new(None);
 impl Door {
     /// Opens one: questions about its [`domain`](Self::domain) go to `admit`, refusals are told at `porch`.
     pub(crate) fn open(admit: Arc<dyn Admit>, kind: Kind, porch: Arc<Porch>) -> Result<Self> {
+        Self::kept_by(Keeper::Curve { admit, kind, porch })
+    }
+
+    /// Opens one for a listener without encryption, which asks by itself.
+    pub(crate) fn open_plaintext() -> Result<Self> {
+        Self::kept_by(Keeper::Plaintext)
+    }
+
+    fn kept_by(keeper: Keeper) -> Result<Self> {
         start_handler().map_err(|cause| Error::Io { what: "starting the ZAP handler".to_owned(), cause })?;
         let domain = format!("sinew-{}", unique());
-        let keeper = Arc::new(Keeper { admit, kind, porch });
-        lock(&KEEPERS).get_or_insert_default().insert(domain.clone(), keeper);
+        lock(&KEEPERS).get_or_insert_default().insert(domain.clone(), Arc::new(keeper));
         Ok(Self { domain })
     }
 
@@ -92,17 +108,30 @@ fn answer(request: &[Vec<u8>]) -> Vec<Vec<u8>> {
         // No listener: a domain that no request can name makes it a refusal.
         return zap_decide(&frames, "nobody's domain", "zmq", &Nobody).0;
     };
-    if keeper.kind == Kind::Ipc {
+    let Keeper::Curve { admit, kind, porch } = &*keeper else {
+        return let_through(&frames);
+    };
+    if *kind == Kind::Ipc {
         // libzmq gives a Unix socket's peer as `localhost`, which is no address.
         frames.get_mut(3).into_iter().for_each(|address| *address = b"");
     }
-    let (reply, decision) = zap_decide(&frames, domain, keeper.kind.scheme(), &*keeper.admit);
+    let (reply, decision) = zap_decide(&frames, domain, kind.scheme(), &**admit);
     if let ZapDecision::Refused(refusal) = decision {
         let address = frames.get(3).map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default();
         let endpoint = if address.is_empty() { "a peer".to_owned() } else { address };
-        keeper.porch.report(Error::Refused { endpoint, refusal });
+        porch.report(Error::Refused { endpoint, refusal });
     }
     reply
+}
+
+/// RFC 27, "ZAP Reply", to a request of a plaintext listener.
+fn let_through(request: &[&[u8]]) -> Vec<Vec<u8>> {
+    let id = request.get(1).copied().unwrap_or_default();
+    let (status, text) = match request.get(5) {
+        Some(&b"NULL") => ("200", "OK"),
+        _ => ("400", "this server is plaintext"),
+    };
+    vec![b"1.0".to_vec(), id.to_vec(), status.into(), text.into(), Vec::new(), Vec::new()]
 }
 
 /// Admits nobody.

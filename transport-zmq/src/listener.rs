@@ -4,17 +4,22 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sinew_transport_api::{Connection, Endpoint, Error, ListenOptions, Listener, Result, Security};
+use tokio::time::timeout;
 
 use crate::address::{Kind, place};
 use crate::curve::Door;
 use crate::monitor::{FAILURES, Monitored};
-use crate::options::{set_curve_server, set_router, set_shared};
+use crate::options::{set_curve_server, set_domain, set_router, set_shared};
 use crate::porch::Porch;
 use crate::router::{Closing, Router, Rules};
 use crate::socket::Socket;
+
+/// How long libzmq's thread may take to close the descriptor that listened: it is a matter of microseconds.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Listens at `endpoint`.
 pub(crate) async fn bind(endpoint: &Endpoint, kind: Kind, options: &ListenOptions) -> Result<Box<dyn Listener>> {
@@ -22,11 +27,11 @@ pub(crate) async fn bind(endpoint: &Endpoint, kind: Kind, options: &ListenOption
     let porch = Arc::new(Porch::default());
     let failed = |cause| Error::Io { what: format!("listening at {endpoint}"), cause };
     let door = match &options.security {
-        Security::Identity(_) => Some(Door::open(options.admit.clone(), kind, Arc::clone(&porch))?),
-        Security::Plaintext => None,
+        Security::Identity(_) => Door::open(options.admit.clone(), kind, Arc::clone(&porch))?,
+        Security::Plaintext => Door::open_plaintext()?,
     };
     let socket = Socket::open(zmq_sys::ZMQ_ROUTER).map_err(failed)?;
-    set_up(&socket, options, door.as_ref()).map_err(failed)?;
+    set_up(&socket, options, &door).map_err(failed)?;
     let monitored = Monitored::new(socket, FAILURES | zmq_sys::ZMQ_EVENT_CLOSED).map_err(failed)?;
     monitored.socket().bind(&address).map_err(|cause| match cause.kind() {
         io::ErrorKind::AddrInUse => Error::AddressInUse { endpoint: endpoint.to_string() },
@@ -44,13 +49,13 @@ pub(crate) async fn bind(endpoint: &Endpoint, kind: Kind, options: &ListenOption
     Ok(Box::new(ZmqListener { endpoint, porch, closing }))
 }
 
-fn set_up(socket: &Socket, options: &ListenOptions, door: Option<&Door>) -> io::Result<()> {
+fn set_up(socket: &Socket, options: &ListenOptions, door: &Door) -> io::Result<()> {
     set_shared(socket, &options.limits, options.limits.handshake_timeout)?;
     set_router(socket)?;
-    if let (Security::Identity(identity), Some(door)) = (&options.security, door) {
-        set_curve_server(socket, &identity.curve_keys().secret, door.domain())?;
+    match &options.security {
+        Security::Identity(identity) => set_curve_server(socket, &identity.curve_keys().secret, door.domain()),
+        Security::Plaintext => set_domain(socket, door.domain()),
     }
-    Ok(())
 }
 
 /// The port in `tcp://address:port`.
@@ -75,12 +80,17 @@ impl Listener for ZmqListener {
     }
 
     /// libzmq ends a listener's connections together with the listener: while accepted ones live, newcomers are turned
-    /// away as if nobody listened, and the address is free when the last of them has ended.
+    /// away as if nobody listened, and the address is free when the last of them has ended. Called again after that it
+    /// waits until it is.
     async fn close(&mut self) -> Result<()> {
         self.porch.close();
-        self.closing.ask();
-        self.closing.done().await;
-        Ok(())
+        let number = self.closing.ask();
+        let late = |_| Error::Timeout {
+            endpoint: self.endpoint.to_string(),
+            what: "free the address",
+            after_ms: RELEASE_TIMEOUT.as_millis() as u64,
+        };
+        timeout(RELEASE_TIMEOUT, self.closing.done(number)).await.map_err(late)
     }
 }
 

@@ -62,6 +62,11 @@ pub(crate) fn set_router(socket: &Socket) -> io::Result<()> {
 pub(crate) fn set_curve_server(socket: &Socket, secret: &[u8; 32], domain: &str) -> io::Result<()> {
     socket.set(zmq_sys::ZMQ_CURVE_SERVER, 1)?;
     socket.set_bytes(zmq_sys::ZMQ_CURVE_SECRETKEY, secret)?;
+    set_domain(socket, domain)
+}
+
+/// A ZAP domain. Also without CURVE: with one, libzmq speaks to nobody below ZMTP 3.
+pub(crate) fn set_domain(socket: &Socket, domain: &str) -> io::Result<()> {
     socket.set_bytes(zmq_sys::ZMQ_ZAP_DOMAIN, domain.as_bytes())?;
     socket.set(ZMQ_ZAP_ENFORCE_DOMAIN, 1)
 }

@@ -10,7 +10,7 @@ mod peers;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sinew_transport_api::Error;
@@ -51,27 +51,35 @@ pub(crate) struct Router {
 
 /// How a listener asks its router to end, and learns that it takes nobody any more.
 pub(crate) struct Closing {
-    asked: AtomicBool,
+    /// How often it was asked. Each time anew, since connections may have been dropped in between.
+    asked: AtomicU64,
     bell: tokio::sync::Notify,
-    done: watch::Sender<bool>,
+    /// Which of the questions is answered, and with it those before.
+    done: watch::Sender<u64>,
 }
+
+/// The answer to all questions: the address is free.
+const FREE: u64 = u64::MAX;
 
 impl Default for Closing {
     fn default() -> Self {
-        Self { asked: AtomicBool::new(false), bell: tokio::sync::Notify::new(), done: watch::Sender::new(false) }
+        Self { asked: AtomicU64::new(0), bell: tokio::sync::Notify::new(), done: watch::Sender::new(0) }
     }
 }
 
 impl Closing {
-    pub(crate) fn ask(&self) {
-        self.asked.store(true, Ordering::Release);
+    /// Gives the number of the question, for [`done`](Self::done).
+    pub(crate) fn ask(&self) -> u64 {
+        let number = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
         self.bell.notify_one();
+        number
     }
 
-    /// Waits until the address is free, or until newcomers are turned away where connections live on.
-    pub(crate) async fn done(&self) {
+    /// Waits until the address is free, or until newcomers are turned away where connections live on that were held
+    /// when question `number` was asked.
+    pub(crate) async fn done(&self, number: u64) {
         // The sender is in `self`: it cannot be gone.
-        let _ = self.done.subscribe().wait_for(|done| *done).await;
+        let _ = self.done.subscribe().wait_for(|done| *done >= number).await;
     }
 }
 
@@ -91,10 +99,8 @@ impl Router {
     }
 
     pub(crate) async fn run(mut self) {
-        match self.serve().await {
-            // A failure means that last words do not arrive, which the peers bear.
-            Ok(()) => drop(self.router.socket().set(zmq_sys::ZMQ_LINGER, LAST_WORD_MS)),
-            Err(cause) => self.porch.fail(Error::Io { what: format!("serving {}", self.rules.endpoint), cause }),
+        if let Err(cause) = self.serve().await {
+            self.porch.fail(Error::Io { what: format!("serving {}", self.rules.endpoint), cause });
         }
     }
 
@@ -273,7 +279,8 @@ impl Router {
 
     fn tell(&self, event: Event) {
         match event {
-            Event::NotConnected => drop(self.closing.done.send_replace(true)),
+            // The descriptor that listened is closed.
+            Event::NotConnected if self.unbound => drop(self.closing.done.send_replace(FREE)),
             event => self.rules.explain(event).into_iter().for_each(|error| self.porch.report(error)),
         }
     }
@@ -285,22 +292,30 @@ impl Router {
         }
     }
 
-    /// Whether the listener is closed and nobody is left; before that the address is freed.
+    /// Whether the listener is closed and nobody holds a connection any more; before that the address is freed.
     fn is_finished(&mut self) -> io::Result<bool> {
-        if !self.closing.asked.load(Ordering::Acquire) {
-            return Ok(false);
-        }
-        if self.peers.live() > 0 {
-            self.closing.done.send_replace(true);
+        // Before the look at the connections: whoever asks has dropped before what he does not hold.
+        let asked = self.closing.asked.load(Ordering::Acquire);
+        if asked == 0 {
             return Ok(false);
         }
         if !self.unbound {
+            if self.peers.links().any(|link| !link.is_over()) {
+                self.answer(asked);
+                return Ok(false);
+            }
             self.unbound = true;
-            self.closing.done.send_replace(false);
+            // The connections end with the address: what they were told last goes first.
+            self.send()?;
+            self.router.socket().set(zmq_sys::ZMQ_LINGER, LAST_WORD_MS)?;
             self.rules.remove_file();
             self.router.socket().unbind(&self.rules.bound)?;
         }
-        Ok(*self.closing.done.borrow())
+        Ok(*self.closing.done.borrow() == FREE)
+    }
+
+    fn answer(&self, number: u64) {
+        self.closing.done.send_if_modified(|done| std::mem::replace(done, number) != number);
     }
 }
 
@@ -311,6 +326,6 @@ impl Drop for Router {
             link.end(End::Lost("it was ended here".to_owned()));
         }
         self.porch.close();
-        self.closing.done.send_replace(true);
+        self.closing.done.send_replace(FREE);
     }
 }

@@ -11,6 +11,7 @@ use sinew_transport_api::{
     Block, ConnectOptions, Connection, Error, Lane, Limits, ListenOptions, Listener, Security, Transport,
 };
 use sinew_transport_zmq::ZmqTransport;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn within<F: Future>(what: &str, future: F) -> F::Output {
     let waited = tokio::time::timeout(Duration::from_secs(30), future).await;
@@ -162,6 +163,31 @@ async fn bad_hellos_are_reported_and_answered() {
             stranger.set_rcvtimeo(20_000).unwrap();
             let answer = tokio::task::spawn_blocking(move || stranger.recv_bytes(0)).await.unwrap().unwrap();
             assert_eq!(answer[0], 3, "a bad hello was answered with {answer:?}");
+        }
+        scene.honest_round_trip().await;
+    }
+}
+
+/// Bytes that are no ZMTP, or a ZMTP so old that it knows no handshake, leave nothing behind that counts as pending.
+#[tokio::test]
+async fn strangers_who_went_do_not_wait_for_admission() {
+    const STRANGERS: usize = 300;
+    let zmtp_2 = b"\xff\0\0\0\0\0\0\0\x01\x7f\x01\x05\0\x03abc\0\0";
+    let zmtp_1 = b"\x04\0abc\x01\0";
+    for secure in [false, true] {
+        let mut scene = Scene::new(secure).await;
+        assert!(STRANGERS > limits().pending_max, "else nothing is shown");
+        for number in 0..STRANGERS {
+            let mut name = format!("{number:03}").into_bytes();
+            let bytes: &mut [u8] = &mut [&zmtp_1[..], b"GET / HTTP/1.1\r\n", &zmtp_2[..]][number % 3].to_vec();
+            if let Some(at) = bytes.windows(3).position(|window| window == b"abc") {
+                bytes[at..at + 3].swap_with_slice(&mut name);
+            }
+            let mut stream = tokio::net::TcpStream::connect(scene.listener.endpoint().authority()).await.unwrap();
+            stream.write_all(bytes).await.unwrap();
+            stream.shutdown().await.unwrap();
+            // Read to its end: libzmq has then seen all of it.
+            let _ = within("the end", stream.read_to_end(&mut Vec::new())).await;
         }
         scene.honest_round_trip().await;
     }

@@ -28,17 +28,11 @@ pub(crate) struct Rules {
     admit: Arc<dyn Admit>,
     limits: Limits,
     /// Kept for as long as the socket is bound.
-    _door: Option<Door>,
+    _door: Door,
 }
 
 impl Rules {
-    pub(crate) fn new(
-        options: &ListenOptions,
-        endpoint: Endpoint,
-        kind: Kind,
-        door: Option<Door>,
-        bound: String,
-    ) -> Self {
+    pub(crate) fn new(options: &ListenOptions, endpoint: Endpoint, kind: Kind, door: Door, bound: String) -> Self {
         let key = match &options.security {
             Security::Identity(identity) => Some(identity.public_key()),
             Security::Plaintext => None,
