@@ -61,6 +61,12 @@ macro_rules! matrix {
             }
 
             #[tokio::test]
+            async fn twenty_drains() {
+                let (mut setup, _directory) = setup(concat!(stringify!($name), "-drains"));
+                scenarios::drains(&mut setup, 20).await;
+            }
+
+            #[tokio::test]
             async fn hostile_peers() {
                 let (mut setup, _directory) = setup(concat!(stringify!($name), "-hostile"));
                 let server = setup.serve_bus().await;

@@ -215,6 +215,30 @@ pub async fn restarts(setup: &mut Setup, restarts: u32) {
     server.abort().await;
 }
 
+/// A server is drained `rounds` times while one client waits for messages, one publishes, and one leaves. No side waits
+/// until the other one's time is up: the timeouts are so long that the test would fail if one did.
+///
+/// # Panics
+/// If it is not so.
+pub async fn drains(setup: &mut Setup, rounds: u32) {
+    setup.close_timeout = 10 * PATIENCE;
+    setup.limits.drain_timeout = 10 * PATIENCE;
+    for _ in 0..rounds {
+        let server = setup.serve_bus().await;
+        let (alice, bob, carol) = (setup.bus(0).await, setup.bus(1).await, setup.bus(2).await);
+        let heard = soon("subscribing", alice.subscribe(&pattern("d.>"))).await.expect("it stands");
+        let outside = Arc::new(Outside::default());
+        let noise = tokio::spawn(noise(bob, 0, outside.clone()));
+        publish(&carol, "d.last", "word").await;
+        // Not awaited: it leaves while the server says goodbye.
+        drop(carol);
+        soon("the drain", server.drain()).await;
+        outside.stop.store(true, Ordering::SeqCst);
+        soon("the noise", noise).await.expect("it made no trouble");
+        drop(heard);
+    }
+}
+
 async fn noise(bus: Bus, number: usize, outside: Arc<Outside>) {
     let mut own = 0_u64;
     while !outside.stop.load(Ordering::SeqCst) {

@@ -7,7 +7,7 @@ use sinew_auth::Identity;
 use sinew_bus::{Broker, Bus};
 use sinew_session::{Executor, Result, Server, ServerBuilder, Service, Session, SessionLimits, SessionOptions};
 use sinew_transport_api::auth::AdmitEveryone;
-use sinew_transport_api::{ConnectOptions, Connection, Endpoint, ListenOptions, Registry, Security};
+use sinew_transport_api::{ConnectOptions, Connection, Endpoint, Limits, ListenOptions, Registry, Security};
 
 use crate::net::Net;
 
@@ -33,6 +33,8 @@ pub struct Setup {
     pub identities: Option<(Arc<Identity>, Arc<Identity>)>,
     /// The session's limits, at both ends.
     pub limits: SessionLimits,
+    /// `Limits::close_timeout` of the connections, at both ends.
+    pub close_timeout: Duration,
     /// Where both run.
     pub executor: Executor,
 }
@@ -44,8 +46,8 @@ impl Setup {
     /// If one is no URL.
     pub fn plaintext(registry: Registry, urls: &[&str]) -> Self {
         let endpoints = urls.iter().map(|url| url.parse().expect("a URL of this test")).collect();
-        let limits = SessionLimits::default();
-        Self { registry, endpoints, identities: None, limits, executor: Executor::Current }
+        let (limits, close_timeout) = (SessionLimits::default(), Limits::default().close_timeout);
+        Self { registry, endpoints, identities: None, limits, close_timeout, executor: Executor::Current }
     }
 
     /// The same secured, under fresh keys.
@@ -76,17 +78,21 @@ impl Setup {
     /// How to listen.
     pub fn listen_options(&self) -> ListenOptions {
         let security = self.identities.as_ref().map(|(server, _)| Security::Identity(server.clone()));
-        ListenOptions::new(security.unwrap_or(Security::Plaintext), Arc::new(AdmitEveryone))
+        let mut options = ListenOptions::new(security.unwrap_or(Security::Plaintext), Arc::new(AdmitEveryone));
+        options.limits.close_timeout = self.close_timeout;
+        options
     }
 
     /// How to connect.
     pub fn connect_options(&self) -> ConnectOptions {
-        match &self.identities {
+        let mut options = match &self.identities {
             None => ConnectOptions::new(Security::Plaintext, None),
             Some((server, client)) => {
                 ConnectOptions::new(Security::Identity(client.clone()), Some(server.public_key()))
             }
-        }
+        };
+        options.limits.close_timeout = self.close_timeout;
+        options
     }
 
     /// How a session connects.
