@@ -70,6 +70,6 @@ fn a_secured_server_and_a_plaintext_client_disagree() {
         let url = server.url(scheme);
         let (_, address) = url.split_once('@').unwrap();
         let error = home.fail(["pub", "a", "x", "--insecure", "--url", &format!("{scheme}://{address}")]);
-        assert!(error.contains("secur") || error.contains("identity"), "{scheme}: {error}");
+        assert!(error.contains("security") || error.contains("identity"), "{scheme}: {error}");
     }
 }
