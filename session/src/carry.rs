@@ -81,28 +81,34 @@ pub(crate) async fn carry(
     }
 }
 
-/// Closes the connection in order, and reads on until that is done: the peer may be closing as well, and waits for us to
-/// read what it sent before. What comes is thrown away, since whoever calls this is done with the connection.
+/// How long either end waits, after its own close, for the end of what the other one sends.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Closes the connection in order, and reads on to its end: the peer may be closing as well, and waits for us to read
+/// what it sent before. Who leaves without that may not be heard leaving, when its runtime ends right after. What comes
+/// is thrown away, since whoever calls this is done with the connection.
 pub(crate) async fn close(connection: &mut Connection) {
     let Connection { sender, receiver, .. } = connection;
     let reading = async {
         let mut blocks = 0_u32;
         while let Ok(Some(_)) = receiver.recv().await {
             blocks = blocks.wrapping_add(1);
-            if blocks % BLOCKS_PER_TURN == 0 {
+            if blocks.is_multiple_of(BLOCKS_PER_TURN) {
                 tokio::task::yield_now().await;
             }
         }
-        // The end of what the peer sends is not the end of the close.
-        std::future::pending().await
     };
-    tokio::select! {
-        closed = sender.close() => {
-            if let Err(error) = closed {
-                tracing::debug!(peer = %connection.peer.address, %error, "connection did not close in order");
-            }
+    let closing = sender.close();
+    tokio::pin!(closing, reading);
+    let closed = tokio::select! {
+        closed = &mut closing => {
+            let _ = tokio::time::timeout(END_TIMEOUT, &mut reading).await;
+            closed
         }
-        () = reading => {}
+        () = &mut reading => closing.await,
+    };
+    if let Err(error) = closed {
+        tracing::debug!(peer = %connection.peer.address, %error, "connection did not close in order");
     }
 }
 
@@ -112,7 +118,7 @@ pub(crate) fn now() -> Instant {
 }
 
 async fn read(receiver: &mut dyn Receiver, outbox: &Outbox, liveness: &Mutex<Liveness>, handler: &dyn Handler) -> End {
-    let mut blocks = 0;
+    let mut blocks = 0_u32;
     loop {
         if outbox.bytes() > handler.unsent_bytes_max() {
             outbox.room().await;
@@ -129,7 +135,7 @@ async fn read(receiver: &mut dyn Receiver, outbox: &Outbox, liveness: &Mutex<Liv
             return End::Failed(error);
         }
         blocks += 1;
-        if blocks % BLOCKS_PER_TURN == 0 {
+        if blocks.is_multiple_of(BLOCKS_PER_TURN) {
             tokio::task::yield_now().await;
         }
     }
