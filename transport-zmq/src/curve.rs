@@ -1,7 +1,7 @@
 //! Who is let in: the ZAP handler (ZeroMQ RFC 27) of the process, which asks each listener's own `Admit`.
 //!
 //! libzmq asks at a well-known address of the context. One thread answers there for all listeners; the ZAP domain, which
-//! no two listeners share, says whose question it is. A question of nobody's domain is refused.
+//! no two listeners share, says whose question it is. Nobody comes in by a question of nobody's domain.
 //!
 //! A plaintext listener has a domain too, though its peers are asked about only when their hello has come: libzmq then
 //! turns ZMTP 1 and 2 away. Peers of those come without notice and without properties (an address, say), and their
@@ -105,8 +105,9 @@ fn answer(request: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let domain = frames.get(2).and_then(|domain| std::str::from_utf8(domain).ok()).unwrap_or_default();
     let keeper = lock(&KEEPERS).as_ref().and_then(|keepers| keepers.get(domain).cloned());
     let Some(keeper) = keeper else {
-        // No listener: a domain that no request can name makes it a refusal.
-        return zap_decide(&frames, "nobody's domain", "zmq", &Nobody).0;
+        // The listener went during the handshake. That says nothing about the peer: 300 breaks the handshake off, where
+        // a refusal (400) would be final for it.
+        return reply(&frames, "300", "the listener is closed");
     };
     let Keeper::Curve { admit, kind, porch } = &*keeper else {
         return let_through(&frames);
@@ -124,25 +125,38 @@ fn answer(request: &[Vec<u8>]) -> Vec<Vec<u8>> {
     reply
 }
 
-/// RFC 27, "ZAP Reply", to a request of a plaintext listener.
+/// To a request of a plaintext listener.
 fn let_through(request: &[&[u8]]) -> Vec<Vec<u8>> {
+    match request.get(5) {
+        Some(&b"NULL") => reply(request, "200", "OK"),
+        _ => reply(request, "400", "this server is plaintext"),
+    }
+}
+
+/// RFC 27, "ZAP Reply", without a key.
+fn reply(request: &[&[u8]], status: &str, text: &str) -> Vec<Vec<u8>> {
     let id = request.get(1).copied().unwrap_or_default();
-    let (status, text) = match request.get(5) {
-        Some(&b"NULL") => ("200", "OK"),
-        _ => ("400", "this server is plaintext"),
-    };
     vec![b"1.0".to_vec(), id.to_vec(), status.into(), text.into(), Vec::new(), Vec::new()]
 }
 
-/// Admits nobody.
-#[derive(Debug)]
-struct Nobody;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Admit for Nobody {
-    fn admit(
-        &self,
-        _: &sinew_auth::Candidate<'_>,
-    ) -> std::result::Result<Option<sinew_auth::PeerKey>, sinew_auth::Refusal> {
-        Err(sinew_auth::Refusal::Anonymous)
+    fn ask(domain: &str, mechanism: &str) -> Vec<Vec<u8>> {
+        let frames = ["1.0", "7", domain, "127.0.0.1", "", mechanism];
+        answer(&frames.map(|frame| frame.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn a_plaintext_listener_lets_through_until_it_is_closed() {
+        let door = Door::open_plaintext().unwrap();
+        let domain = door.domain().to_owned();
+        assert_eq!(ask(&domain, "NULL")[1..3], [b"7".to_vec(), b"200".to_vec()]);
+        assert_eq!(ask(&domain, "PLAIN")[2], b"400");
+        drop(door);
+        // Not 400: whoever hears that does not come again.
+        assert_eq!(ask(&domain, "NULL")[2], b"300");
+        assert_eq!(ask(&domain, "CURVE")[2], b"300");
     }
 }
