@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sinew_auth::{AdmitEveryone, Identity};
 use sinew_session::{
-    Attachment, CRITICAL, Failure, Header, Lane, Link, REPLY, Request, Run, Server, ServerBuilder, Service, Session,
+    Attachment, Failure, Header, Lane, Link, REPLY, Request, Run, Server, ServerBuilder, Service, Session,
     SessionOptions,
 };
 use sinew_transport_api::{Endpoint, ListenOptions, Registry, Security};
@@ -155,6 +155,5 @@ impl Hop {
                 assert_eq!(reply.body.len(), body.len());
             }
         });
-        let _ = CRITICAL;
     }
 }
