@@ -143,14 +143,7 @@ impl Hop {
     pub fn round_trips(&self, count: u64, body: &Bytes) {
         self.runtime.block_on(async {
             for _ in 0..count {
-                let request = Request {
-                    service: SERVICE,
-                    verb: ECHO,
-                    number: None,
-                    key: b"bench",
-                    body: body.to_vec(),
-                    deadline: DEADLINE,
-                };
+                let request = Request::new(SERVICE, ECHO, b"bench", body.clone(), DEADLINE);
                 let reply = self.session.call(request).await.expect("an answer");
                 assert_eq!(reply.body.len(), body.len());
             }

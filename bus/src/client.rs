@@ -162,19 +162,13 @@ fn subscribe_request(inbox: &Inbox, standing: Option<(Option<u64>, u64)>) -> Req
         queue_bytes_max: inbox.options.queue.bytes_max as u64,
         cursor: standing.and_then(|(cursor, _)| cursor),
     };
-    Request {
-        service: SERVICE,
-        verb: verb::SUBSCRIBE,
-        number: Some(inbox.number),
-        key: inbox.pattern.as_bytes(),
-        body: to_cbor(&ask),
-        deadline: CALL,
-    }
+    let key = inbox.pattern.as_bytes();
+    Request { number: Some(inbox.number), ..Request::new(SERVICE, verb::SUBSCRIBE, key, to_cbor(&ask), CALL) }
 }
 
 fn unsubscribe_request(number: u32, pattern: &str) -> Request<'_> {
     let body = to_cbor(&Unsubscribe { number });
-    Request { service: SERVICE, verb: verb::UNSUBSCRIBE, number: None, key: pattern.as_bytes(), body, deadline: CALL }
+    Request::new(SERVICE, verb::UNSUBSCRIBE, pattern.as_bytes(), body, CALL)
 }
 
 /// All subscriptions of a session, by number.

@@ -145,7 +145,8 @@ impl Session {
         self.room().await?;
         let number = request.number.map_or_else(|| self.number(), Ok)?;
         let head = call_head(&request);
-        let (bytes, max) = (HEADER_BYTES + head.len() + request.body.len(), self.record_bytes_max());
+        let head_bytes = request.head.map_or(head.len(), |pieces| pieces.iter().map(|piece| piece.len()).sum());
+        let (bytes, max) = (HEADER_BYTES + head_bytes + request.body.len(), self.record_bytes_max());
         if bytes > max {
             return Err(Error::RecordSize { bytes, max });
         }

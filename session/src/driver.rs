@@ -18,7 +18,7 @@ use crate::inbound::Inbound;
 use crate::limits::{DATA_LANES_MAX, SessionLimits};
 use crate::options::SessionOptions;
 use crate::outbox::Outbox;
-use crate::record::{CRITICAL, FAILURE, Header, REPLY, Run, SESSION, encode};
+use crate::record::{CRITICAL, Header, REPLY, Run, SESSION, encode};
 use crate::request::outcome;
 use crate::restore::{Restore, Restoring};
 use crate::server::SOFTWARE;
@@ -395,7 +395,7 @@ impl ClientHandler<'_> {
             for record in run {
                 let taken = self.shared.calls().take(record.header.call);
                 if let Some(taken) = taken {
-                    taken.waiter.settle(outcome(record.header.flags & FAILURE != 0, record.body_shared()));
+                    taken.waiter.settle(outcome(&record));
                 }
             }
             return Ok(());

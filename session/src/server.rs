@@ -15,7 +15,7 @@ use crate::carry::{End, Handler, Pulse, carry, close, now};
 use crate::cbor::{from_cbor, to_cbor};
 use crate::driver::Stop;
 use crate::executor::Executor;
-use crate::hello::{Failure, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Refusal, SessionId, Welcome, verb};
+use crate::hello::{Failure, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Refusal, Welcome, verb};
 use crate::inbound::Inbound;
 use crate::limits::{CBOR_BYTES_MAX, DATA_LANES_MAX, SessionLimits};
 use crate::outbox::Outbox;
@@ -310,8 +310,10 @@ async fn serve(core: Arc<Core>, mut connection: Connection, block_bytes_max: usi
     }
     let id = core.next_link.fetch_add(1, Ordering::Relaxed);
     let outbox = Outbox::new(lanes, core.limits.outbox_bytes_max, block_bytes_max);
-    let link = Arc::new(Link::new(id, connection.peer.clone(), hello.client, outbox));
-    let (session, received) = attach(&core, &link, hello.resume);
+    let known = hello.resume.and_then(|resume| core.sessions().find(resume, connection.peer.key));
+    let returning = hello.resume.is_some() && known.is_none();
+    let link = Arc::new(Link::new(id, connection.peer.clone(), hello.client, returning, outbox));
+    let (session, received) = attach(&core, &link, known);
     core.links().insert(id, link.clone());
     let end = welcome_and_carry(&core, &mut connection, &link, &session, received, lanes).await;
     core.links().remove(&id);
@@ -372,9 +374,7 @@ async fn send_refusal(sender: &mut dyn Sender, refusal: &Refusal) {
 }
 
 /// Resumes the session that was cut, or makes a new one. Tells how many one-way records are known of the old one.
-fn attach(core: &Core, link: &Arc<Link>, resume: Option<SessionId>) -> (Arc<ServerSession>, Option<u64>) {
-    let key = link.peer().key;
-    let known = resume.and_then(|id| core.sessions().find(id, key));
+fn attach(core: &Core, link: &Arc<Link>, known: Option<Arc<ServerSession>>) -> (Arc<ServerSession>, Option<u64>) {
     if let Some(session) = known {
         let mut inner = session.lock();
         inner.resume(link.clone());
@@ -383,7 +383,7 @@ fn attach(core: &Core, link: &Arc<Link>, resume: Option<SessionId>) -> (Arc<Serv
         return (session, Some(received));
     }
     let attachments = core.services.iter().map(|service| (service.code(), service.open(link))).collect();
-    (core.sessions().enter(key, link.clone(), attachments), None)
+    (core.sessions().enter(link.peer().key, link.clone(), attachments), None)
 }
 
 async fn welcome_and_carry(

@@ -54,12 +54,14 @@ pub struct Link {
     id: u64,
     peer: Peer,
     client: String,
+    /// It asked for a session that this server does not know.
+    returning: bool,
     outbox: Outbox,
 }
 
 impl Link {
-    pub(crate) fn new(id: u64, peer: Peer, client: String, outbox: Outbox) -> Self {
-        Self { id, peer, client, outbox }
+    pub(crate) fn new(id: u64, peer: Peer, client: String, returning: bool, outbox: Outbox) -> Self {
+        Self { id, peer, client, returning, outbox }
     }
 
     /// A number for this connection, never used twice by a server.
@@ -75,6 +77,12 @@ impl Link {
     /// The name that the client gave itself; for logs only.
     pub fn client(&self) -> &str {
         &self.client
+    }
+
+    /// Whether the client asked for a session that this server does not know: the server has restarted, or has
+    /// forgotten it. Others who were connected may be on their way back as well.
+    pub fn is_returning(&self) -> bool {
+        self.returning
     }
 
     /// What waits to be sent.

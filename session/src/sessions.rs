@@ -160,7 +160,7 @@ mod tests {
 
     fn link(id: u64) -> Arc<Link> {
         let peer = Peer { key: None, scheme: "mem".into(), address: "test".into() };
-        Arc::new(Link::new(id, peer, String::new(), Outbox::new(1, 1_000, 1_000)))
+        Arc::new(Link::new(id, peer, String::new(), false, Outbox::new(1, 1_000, 1_000)))
     }
 
     fn key(seed: u8) -> Option<PeerKey> {

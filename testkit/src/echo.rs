@@ -205,7 +205,7 @@ impl Consumer for Mounted {
 
 /// A call of this service.
 pub fn call<'a>(verb: u8, key: &'a [u8], body: &impl serde::Serialize, deadline: Duration) -> Request<'a> {
-    Request { service: ECHO, verb, number: None, key, body: to_cbor(body), deadline }
+    Request::new(ECHO, verb, key, to_cbor(body), deadline)
 }
 
 /// Sends `text` and checks that it comes back.
