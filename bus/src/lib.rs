@@ -28,6 +28,8 @@ pub use router::{GenerationWatch, Route, Router, SubscriptionKey, TOKENS_PER_CON
 mod route_cache;
 mod trie;
 pub use route_cache::{ROUTE_CACHE_ENTRIES_DEFAULT, RouteCache};
+mod budget;
+pub use budget::Budget;
 mod backlog;
 pub use backlog::{Backlog, BacklogLimits, Counts, Due, Offer};
 mod protocol;
