@@ -25,6 +25,8 @@ mod executor;
 mod inbound;
 mod writer;
 pub use executor::Executor;
+mod access;
+mod audit;
 mod service;
 pub use service::{Attachment, Consumer, Link, Service, read_call};
 mod client;

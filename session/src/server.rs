@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sinew_transport_api::{Block, Connection, Endpoint, Lane, Limits, ListenOptions, Listener, Registry, Sender};
+use sinew_auth::{Authorize, AuthorizeEverything};
+use sinew_transport_api::{Block, Connection, Endpoint, Lane, Limits, ListenOptions, Listener, Peer, Registry, Sender};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 
+use crate::access::{Access, revoked};
 use crate::carry::{End, Handler, Pulse, carry, close, now};
 use crate::cbor::{from_cbor, to_cbor};
 use crate::driver::Stop;
@@ -24,6 +26,8 @@ use crate::service::{Link, Service};
 use crate::sessions::{Barrier, FLUSHES_MAX, Inner, ServerSession, Sessions};
 use crate::writer::Writer;
 use crate::{Error, Result};
+
+mod judge;
 
 /// What this build calls itself in hello and welcome.
 pub(crate) const SOFTWARE: &str = concat!("sinew/", env!("CARGO_PKG_VERSION"));
@@ -39,6 +43,7 @@ pub struct ServerBuilder {
     services: Vec<Arc<dyn Service>>,
     limits: SessionLimits,
     executor: Executor,
+    authorize: Arc<dyn Authorize>,
 }
 
 impl ServerBuilder {
@@ -50,6 +55,7 @@ impl ServerBuilder {
             services: Vec::new(),
             limits: SessionLimits::default(),
             executor: Executor::default(),
+            authorize: Arc::new(AuthorizeEverything),
         }
     }
 
@@ -77,6 +83,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Asks `authorize` what each peer may do, and whether its key is still let in. Default: everything.
+    ///
+    /// It is asked for changes every 250 ms; within a second of one, sessions whose key is no longer admitted have ended.
+    pub fn authorize(mut self, authorize: Arc<dyn Authorize>) -> Self {
+        self.authorize = authorize;
+        self
+    }
+
     /// Binds every endpoint and starts.
     ///
     /// # Errors
@@ -93,6 +107,7 @@ impl ServerBuilder {
             epoch: getrandom::u64().map_err(|error| Error::Thread { why: error.to_string() })?,
             services: self.services,
             limits: self.limits,
+            access: Arc::new(Access::new(self.authorize)),
             stop: stopped,
         });
         let running = run(core.clone(), self.registry, self.listen, ready);
@@ -176,6 +191,7 @@ struct Core {
     epoch: u64,
     services: Vec<Arc<dyn Service>>,
     limits: SessionLimits,
+    access: Arc<Access>,
     stop: watch::Receiver<Phase>,
 }
 
@@ -199,6 +215,7 @@ async fn run(
     listen: Vec<(Endpoint, ListenOptions)>,
     ready: oneshot::Sender<Result<Vec<Endpoint>>>,
 ) {
+    let policy = core.access.generation();
     let mut listeners = Vec::new();
     for (endpoint, options) in &listen {
         match registry.bind(endpoint, options).await {
@@ -218,6 +235,7 @@ async fn run(
     tokio::select! {
         () = all => {}
         () = forget(&core) => {}
+        () = judge::watch(&core, policy) => {}
     }
 }
 
@@ -246,7 +264,7 @@ async fn accept(core: Arc<Core>, mut listener: Box<dyn Listener>, limits: Limits
                     connections.spawn(serve(core.clone(), connection, limits.block_bytes_max));
                 }
                 Err(error) if error.is_about_one_peer() => {
-                    tracing::warn!(endpoint = %listener.endpoint(), %error, "peer not admitted");
+                    core.access.refused(listener.endpoint(), &error);
                 }
                 Err(error) => {
                     tracing::error!(endpoint = %listener.endpoint(), %error, "listener failed, trying on");
@@ -304,23 +322,37 @@ async fn serve(core: Arc<Core>, mut connection: Connection, block_bytes_max: usi
         Err(_) => return tracing::warn!(peer = %address, after = ?core.limits.hello_timeout, "no hello in time"),
     };
     let lanes = hello.lanes.clamp(1, DATA_LANES_MAX);
-    if let Some(refusal) = refuse(&core, &hello) {
-        tracing::info!(peer = %address, %refusal, "hello refused");
+    if let Some(refusal) = refuse(&core, &hello, &connection.peer) {
+        core.access.refused(&address, &refusal);
         return send_refusal(&mut *connection.sender, &refusal).await;
     }
     let id = core.next_link.fetch_add(1, Ordering::Relaxed);
     let outbox = Outbox::new(lanes, core.limits.outbox_bytes_max, block_bytes_max);
     let known = hello.resume.and_then(|resume| core.sessions().find(resume, connection.peer.key));
     let returning = hello.resume.is_some() && known.is_none();
-    let link = Arc::new(Link::new(id, connection.peer.clone(), hello.client, returning, outbox));
+    let access = core.access.clone();
+    let link = Arc::new(Link::new(id, connection.peer.clone(), hello.client, returning, outbox, access));
     let (session, received) = attach(&core, &link, known);
     core.links().insert(id, link.clone());
-    let end = welcome_and_carry(&core, &mut connection, &link, &session, received, lanes).await;
+    if !core.access.admits(link.peer().key.as_ref()) {
+        // The policy has changed since it was asked above.
+        judge::revoke(&core, &session);
+    }
+    let end = tokio::select! {
+        end = welcome_and_carry(&core, &mut connection, &link, &session, received, lanes) => end,
+        () = link.overdue(judge::GRACE) => End::Failed(Error::Refused(revoked(link.peer()))),
+    };
     core.links().remove(&id);
     detach(&core, &session, &link, &end);
+    core.access.ended(link.peer(), link.gate());
     tracing::info!(peer = %address, session = ?session.id, ?end, "connection ended");
     if matches!(end, End::Sent | End::PeerClosed | End::Failed(Error::Closed)) {
-        close(&mut connection).await;
+        let closing = close(&mut connection);
+        if link.is_revoked() {
+            let _ = timeout(judge::GRACE, closing).await;
+        } else {
+            closing.await;
+        }
     }
 }
 
@@ -341,7 +373,10 @@ async fn read_hello(connection: &mut Connection) -> Result<Hello> {
     }
 }
 
-fn refuse(core: &Core, hello: &Hello) -> Option<Refusal> {
+fn refuse(core: &Core, hello: &Hello, peer: &Peer) -> Option<Refusal> {
+    if !core.access.admits(peer.key.as_ref()) {
+        return Some(revoked(peer));
+    }
     if core.is_stopping() {
         return Some(Refusal {
             reason: "the server is shutting down".into(),
@@ -408,8 +443,8 @@ async fn welcome_and_carry(
         acknowledgement: "memory".into(),
         one_way_received: received,
     };
-    tracing::info!(peer = %link.peer().address, key = ?link.peer().key.map(|key| key.fingerprint()), client = link.client(),
-        session = ?session.id, resumed = received.is_some(), "connected");
+    tracing::info!(target: "sinew::audit::connect", peer = %link.peer().address, who = core.access.who(link.peer()),
+        client = link.client(), session = ?session.id, resumed = received.is_some(), "connected");
     let header = Header { service: SESSION, verb: verb::WELCOME, flags: CRITICAL, call: 0 };
     let mut block = Block::from(encode(header, &[], &to_cbor(&welcome)));
     let sent =
@@ -439,8 +474,12 @@ fn detach(core: &Core, session: &Arc<ServerSession>, link: &Arc<Link>, end: &End
         return; // Resumed over another connection already.
     }
     inner.suspend();
+    let over = inner.is_over();
     drop(inner);
     link.outbox().abandon();
+    if over {
+        return;
+    }
     let gone = match end {
         End::Failed(Error::Closed) => core.sessions().remove(session.id).into_iter().collect(),
         _ => core.sessions().cut(session.id, now()),
@@ -530,6 +569,9 @@ impl Handler for ServerHandler {
                 peer: self.link.peer().address.clone(),
                 why: "its session goes on over another connection".into(),
             });
+        }
+        if inner.is_over() {
+            return Ok(()); // It was told, and has a moment left to read that.
         }
         let mut inbound = self.inbound.lock().unwrap_or_else(PoisonError::into_inner);
         inbound.accept(lane, &block, &mut |run| self.dispatch(&mut inner, lane, run)).map_err(|stop| match stop {

@@ -3,13 +3,19 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sinew_auth::{Operation, Resource};
 use sinew_transport_api::{Lane, Peer};
+use tokio::sync::Notify;
 
 use crate::Error;
+use crate::access::Access;
+use crate::audit::Gate;
 use crate::cbor::{from_cbor, to_cbor};
 use crate::hello::{CallHead, Failure};
 use crate::outbox::{Outbox, Packer};
@@ -46,6 +52,10 @@ pub trait Attachment: Send + Debug {
 
     /// The session is resumed over a new connection.
     fn resume(&mut self, _link: &Arc<Link>) {}
+
+    /// The policy has changed: what was allowed before is to be asked for again, by [`Link::may`], and what is not
+    /// allowed any more ends now. Called for cut sessions too.
+    fn judge(&mut self) {}
 }
 
 /// The server's handle of one connection: who is there, and what is sent to it.
@@ -57,11 +67,53 @@ pub struct Link {
     /// It asked for a session that this server does not know.
     returning: bool,
     outbox: Outbox,
+    access: Arc<Access>,
+    gate: Gate,
+    revoked: AtomicBool,
+    revocation: Notify,
 }
 
 impl Link {
-    pub(crate) fn new(id: u64, peer: Peer, client: String, returning: bool, outbox: Outbox) -> Self {
-        Self { id, peer, client, returning, outbox }
+    pub(crate) fn new(
+        id: u64,
+        peer: Peer,
+        client: String,
+        returning: bool,
+        outbox: Outbox,
+        access: Arc<Access>,
+    ) -> Self {
+        let (gate, revoked, revocation) = (Gate::of_link(), AtomicBool::new(false), Notify::new());
+        Self { id, peer, client, returning, outbox, access, gate, revoked, revocation }
+    }
+
+    /// Whether the peer may do `operation` to `resource`, a name that is final. Services ask before they act; answers may
+    /// be kept until [`Attachment::judge`]. Costs a few comparisons for each rule of the peer's roles, and nothing is
+    /// waited for. A denial goes to the audit log, which is bounded.
+    ///
+    /// # Errors
+    /// A failure named `denied` that names rule, role and next step, to be answered by [`Link::fail`].
+    pub fn may(&self, operation: Operation, resource: Resource<'_>) -> Result<(), Failure> {
+        self.access.decide(&self.peer, &self.gate, operation, resource)
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The peer's key is no longer admitted.
+    pub(crate) fn revoke(&self) {
+        self.revoked.store(true, Ordering::Release);
+        self.revocation.notify_one();
+    }
+
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Acquire)
+    }
+
+    /// Waits until the key was revoked, and then as long as the peer has to hear so. For the connection's task alone.
+    pub(crate) async fn overdue(&self, grace: Duration) {
+        self.revocation.notified().await;
+        tokio::time::sleep(grace).await;
     }
 
     /// A number for this connection, never used twice by a server.

@@ -27,7 +27,7 @@ pub(crate) enum Barrier {
 #[derive(Debug)]
 pub(crate) struct ServerSession {
     pub(crate) id: SessionId,
-    key: Option<PeerKey>,
+    pub(crate) key: Option<PeerKey>,
     pub(crate) inner: Mutex<Inner>,
 }
 
@@ -41,6 +41,7 @@ pub(crate) struct Inner {
     /// By number: on how many lanes it has arrived.
     barriers: HashMap<u32, u8>,
     suspended: bool,
+    over: bool,
 }
 
 impl ServerSession {
@@ -62,6 +63,18 @@ impl Inner {
         }
         self.barriers.insert(call, seen);
         Barrier::Waits
+    }
+
+    /// Ends the session before its connection: nothing is taken in any more. Gives out the services' sides of it, to be
+    /// dropped once no lock is held.
+    pub(crate) fn end(&mut self) -> Vec<(u8, Box<dyn Attachment>)> {
+        self.over = true;
+        std::mem::take(&mut self.attachments)
+    }
+
+    /// Whether it was ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
     }
 
     /// The connection is gone.
@@ -105,7 +118,7 @@ impl Sessions {
         link: Arc<Link>,
         attachments: Vec<(u8, Box<dyn Attachment>)>,
     ) -> Arc<ServerSession> {
-        let inner = Inner { link, attachments, one_way: 0, barriers: HashMap::new(), suspended: false };
+        let inner = Inner { link, attachments, one_way: 0, barriers: HashMap::new(), suspended: false, over: false };
         let session = Arc::new(ServerSession { id: SessionId::random(), key, inner: Mutex::new(inner) });
         self.by_id.insert(session.id, session.clone());
         session
@@ -146,6 +159,11 @@ impl Sessions {
         self.cut.front().map(|(until, _)| *until)
     }
 
+    /// All of them, live and cut.
+    pub(crate) fn all(&self) -> Vec<Arc<ServerSession>> {
+        self.by_id.values().cloned().collect()
+    }
+
     /// How many sessions there are, live and cut.
     pub(crate) fn count(&self) -> usize {
         self.by_id.len()
@@ -155,12 +173,15 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Access;
     use crate::outbox::Outbox;
+    use sinew_auth::AuthorizeEverything;
     use sinew_transport_api::Peer;
 
     fn link(id: u64) -> Arc<Link> {
         let peer = Peer { key: None, scheme: "mem".into(), address: "test".into() };
-        Arc::new(Link::new(id, peer, String::new(), false, Outbox::new(1, 1_000, 1_000)))
+        let access = Arc::new(Access::new(Arc::new(AuthorizeEverything)));
+        Arc::new(Link::new(id, peer, String::new(), false, Outbox::new(1, 1_000, 1_000), access))
     }
 
     fn key(seed: u8) -> Option<PeerKey> {

@@ -1,11 +1,12 @@
 //! What the tests of several crates share: a [`service`](echo) to talk to, a [`network`](net) to break, peers that
-//! misbehave ([`wire`], [`hostile`]), and [`scenarios`] of the bus that run over any transport. Not published, and no
+//! misbehave ([`wire`], [`hostile`]), a [policy](rules) to change, and [`scenarios`] of the bus that run over any transport. Not published, and no
 //! part of any program.
 
 pub mod echo;
 pub mod hostile;
 pub mod net;
 pub mod random;
+pub mod rules;
 pub mod scenarios;
 pub mod setup;
 pub mod tap;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sinew_auth::Identity;
+use sinew_auth::{Admit, Authorize, AuthorizeEverything, Identity};
 use sinew_bus::{Broker, Bus};
 use sinew_session::{Executor, Result, Server, ServerBuilder, Service, Session, SessionLimits, SessionOptions};
 use sinew_transport_api::auth::AdmitEveryone;
@@ -37,6 +37,10 @@ pub struct Setup {
     pub close_timeout: Duration,
     /// Where both run.
     pub executor: Executor,
+    /// Whom the server lets in. Default: everyone.
+    pub admit: Arc<dyn Admit>,
+    /// What it lets them do. Default: everything.
+    pub authorize: Arc<dyn Authorize>,
 }
 
 impl Setup {
@@ -47,7 +51,17 @@ impl Setup {
     pub fn plaintext(registry: Registry, urls: &[&str]) -> Self {
         let endpoints = urls.iter().map(|url| url.parse().expect("a URL of this test")).collect();
         let (limits, close_timeout) = (SessionLimits::default(), Limits::default().close_timeout);
-        Self { registry, endpoints, identities: None, limits, close_timeout, executor: Executor::Current }
+        let (admit, authorize) = (Arc::new(AdmitEveryone), Arc::new(AuthorizeEverything));
+        Self {
+            registry,
+            endpoints,
+            identities: None,
+            limits,
+            close_timeout,
+            executor: Executor::Current,
+            admit,
+            authorize,
+        }
     }
 
     /// The same secured, under fresh keys.
@@ -78,7 +92,7 @@ impl Setup {
     /// How to listen.
     pub fn listen_options(&self) -> ListenOptions {
         let security = self.identities.as_ref().map(|(server, _)| Security::Identity(server.clone()));
-        let mut options = ListenOptions::new(security.unwrap_or(Security::Plaintext), Arc::new(AdmitEveryone));
+        let mut options = ListenOptions::new(security.unwrap_or(Security::Plaintext), self.admit.clone());
         options.limits.close_timeout = self.close_timeout;
         options
     }
@@ -113,7 +127,10 @@ impl Setup {
     /// # Panics
     /// If it does not start.
     pub async fn serve(&mut self, services: Vec<Arc<dyn Service>>) -> Server {
-        let mut builder = ServerBuilder::new(self.registry.clone()).limits(self.limits.clone()).executor(self.executor);
+        let mut builder = ServerBuilder::new(self.registry.clone())
+            .limits(self.limits.clone())
+            .executor(self.executor)
+            .authorize(self.authorize.clone());
         for endpoint in &self.endpoints {
             builder = builder.listen(endpoint.clone(), self.listen_options());
         }
@@ -121,6 +138,15 @@ impl Setup {
         let server = soon("starting the server", builder.start()).await.expect("the server starts");
         self.endpoints = server.endpoints().to_vec();
         server
+    }
+
+    /// The same server, seen by a client with an identity of its own.
+    ///
+    /// # Panics
+    /// In plaintext.
+    pub fn seen_by(&self, client: Identity) -> Self {
+        let (server, _) = self.identities.clone().expect("a secured setup");
+        Self { identities: Some((server, Arc::new(client))), ..self.clone() }
     }
 
     /// Starts a server with a bus.
