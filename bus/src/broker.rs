@@ -3,7 +3,7 @@
 //! Routing runs where the block arrived: from a received block to the subscribers' outboxes there is no task and no
 //! thread in between, and no allocation in steady state.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -73,7 +73,7 @@ impl Service for Broker {
             link: link.clone(),
             generation,
             routes: RouteCache::default(),
-            outlets: HashMap::new(),
+            outlets: BTreeMap::new(),
         })
     }
 }
@@ -87,7 +87,8 @@ struct BusAttachment {
     link: Arc<Link>,
     generation: GenerationWatch,
     routes: RouteCache<Arc<Outlet>>,
-    outlets: HashMap<u32, Arc<Outlet>>,
+    /// In the order of their numbers: whatever goes to all of them goes in the same order each time.
+    outlets: BTreeMap<u32, Arc<Outlet>>,
 }
 
 impl BusAttachment {

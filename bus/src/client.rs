@@ -1,6 +1,6 @@
 //! The bus at the client: publish and subscribe on a session.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -171,20 +171,21 @@ fn unsubscribe_request(number: u32, pattern: &str) -> Request<'_> {
     Request::new(SERVICE, verb::UNSUBSCRIBE, pattern.as_bytes(), body, CALL)
 }
 
-/// All subscriptions of a session, by number.
+/// All subscriptions of a session, in the order of their numbers: whatever concerns all of them, a restore above all, goes
+/// in the same order each time.
 #[derive(Debug, Default)]
 struct Inboxes {
-    open: Mutex<HashMap<u32, Arc<Inbox>>>,
+    open: Mutex<BTreeMap<u32, Arc<Inbox>>>,
     /// Dropped ones with their patterns, until the server has said that they are gone: a cut may swallow the request.
-    leaving: Arc<Mutex<HashMap<u32, String>>>,
+    leaving: Arc<Mutex<BTreeMap<u32, String>>>,
 }
 
 impl Inboxes {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Arc<Inbox>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Inbox>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leaving(&self) -> MutexGuard<'_, HashMap<u32, String>> {
+    fn leaving(&self) -> MutexGuard<'_, BTreeMap<u32, String>> {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -194,7 +195,7 @@ impl Inboxes {
 }
 
 /// The server's word on an unsubscribe: that it is gone, or was before.
-fn left(leaving: &Mutex<HashMap<u32, String>>, number: u32, reply: &sinew_session::Result<Reply>) {
+fn left(leaving: &Mutex<BTreeMap<u32, String>>, number: u32, reply: &sinew_session::Result<Reply>) {
     if matches!(reply, Ok(_) | Err(SessionError::Failed(_))) {
         leaving.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
     }

@@ -88,14 +88,17 @@ impl<W> Calls<W> {
     /// After a cut: takes out the calls that were sent, whose outcome nobody knows.
     pub(crate) fn cut(&mut self, is_taken: impl Fn(Position) -> bool) -> Vec<W> {
         let sent = |waiting: &Waiting<W>| waiting.position.is_some_and(&is_taken);
-        let numbers: Vec<u32> = self.waiting.iter().filter(|(_, w)| sent(w)).map(|(number, _)| *number).collect();
+        let mut numbers: Vec<u32> = self.waiting.iter().filter(|(_, w)| sent(w)).map(|(number, _)| *number).collect();
+        // In their order: what follows from it must be the same each time.
+        numbers.sort_unstable();
         numbers.into_iter().filter_map(|number| self.take(number)).map(|taken| taken.waiter).collect()
     }
 
     /// Takes all out: the session is over.
     pub(crate) fn drain(&mut self) -> Vec<W> {
-        self.deadlines.clear();
-        self.waiting.drain().map(|(_, waiting)| waiting.waiter).collect()
+        let mut numbers: Vec<u32> = self.waiting.keys().copied().collect();
+        numbers.sort_unstable();
+        numbers.into_iter().filter_map(|number| self.take(number)).map(|taken| taken.waiter).collect()
     }
 }
 

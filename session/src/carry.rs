@@ -73,11 +73,13 @@ pub(crate) async fn carry(
         end
     };
     tokio::select! {
+        // What has come is read before silence is judged; writing comes last, since it alone can use up a whole turn.
+        biased;
         end = read(receiver, outbox, &liveness, handler) => end,
-        end = writing => end,
         () = watch(outbox, &liveness, handler) => {
             End::Failed(Error::Silent { peer: pulse.peer.clone(), after: pulse.lost_after })
         }
+        end = writing => end,
     }
 }
 
@@ -101,6 +103,7 @@ pub(crate) async fn close(connection: &mut Connection) {
     let closing = sender.close();
     tokio::pin!(closing, reading);
     let closed = tokio::select! {
+        biased;
         closed = &mut closing => {
             let _ = tokio::time::timeout(END_TIMEOUT, &mut reading).await;
             closed

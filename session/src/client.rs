@@ -89,6 +89,7 @@ impl Session {
                 State::Connected => {}
             }
             tokio::select! {
+                biased;
                 () = self.shared.outbox.room() => {}
                 _ = state.changed() => {}
             }

@@ -58,6 +58,7 @@ pub(crate) async fn run(endpoint: Endpoint, options: SessionOptions, ready: ones
     // Where nobody waits for it any more, the handle is dropped, and with that the session ends in order.
     drop(ready.send(Ok(Session::first(shared.clone()))));
     let error = tokio::select! {
+        biased;
         error = Driver::new(shared.clone(), &first.welcome).drive(first) => error,
         () = expire(&shared) => unreachable!("deadlines are watched for ever"),
         () = overdue(&shared) => Error::Closed,
@@ -85,6 +86,7 @@ async fn expire(shared: &Shared) {
         match next {
             None => shared.deadlines.notified().await,
             Some(at) => tokio::select! {
+                biased;
                 () = sleep_until(at.into()) => {}
                 () = shared.deadlines.notified() => {}
             },
@@ -255,6 +257,7 @@ impl Driver {
         let mut writer = Writer::new(welcome.lanes);
         let mut settled = pending.subscribe();
         let end = tokio::select! {
+            biased;
             end = carry(&mut *connection.sender, &mut *connection.receiver, &outbox, &mut writer, pulse, handler) => Some(end),
             restored = settled.wait_for(|restoring| restoring.calls == 0 || restoring.late) => {
                 let late = restored.is_ok_and(|restoring| restoring.late);
@@ -273,12 +276,16 @@ impl Driver {
         let mut closing = self.shared.closing.subscribe();
         let mut attempt = 0;
         loop {
-            let wait = self.shared.options.backoff.wait(attempt, random());
+            // Without random numbers clients come back together: slower, not wrong.
+            let random = self.shared.options.entropy.try_bits().map_or(u32::MAX / 2, |bits| bits as u32);
+            let wait = self.shared.options.backoff.wait(attempt, random);
             tokio::select! {
+                biased;
                 () = sleep(wait) => {}
                 _ = closing.wait_for(|closing| *closing) => return Err(Error::Closed),
             }
             let result = tokio::select! {
+                biased;
                 result = establish(&self.shared.endpoint, &self.shared.options, Some(self.session)) => result,
                 _ = closing.wait_for(|closing| *closing) => return Err(Error::Closed),
             };
@@ -340,11 +347,6 @@ fn is_final(error: &Error) -> bool {
         Error::Closed | Error::Thread { .. } => true,
         _ => false,
     }
-}
-
-fn random() -> u32 {
-    // Without random numbers clients come back together: slower, not wrong.
-    getrandom::u32().unwrap_or(u32::MAX / 2)
 }
 
 struct ClientHandler<'a> {

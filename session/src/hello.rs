@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::entropy::Entropy;
+
 /// The lowest protocol version this build speaks.
 pub(crate) const PROTOCOL_MIN: u16 = 1;
 /// The highest protocol version this build speaks.
@@ -68,10 +70,9 @@ pub(crate) struct Welcome {
 pub struct SessionId([u8; 16]);
 
 impl SessionId {
-    pub(crate) fn random() -> Self {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).expect("the operating system gives random numbers");
-        Self(bytes)
+    pub(crate) fn random(entropy: &Entropy) -> Self {
+        let bits = u128::from(entropy.bits()) << 64 | u128::from(entropy.bits());
+        Self(bits.to_le_bytes())
     }
 }
 

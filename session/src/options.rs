@@ -5,6 +5,7 @@ use sinew_transport_api::{ConnectOptions, Registry, Security};
 
 use crate::Result;
 use crate::backoff::Backoff;
+use crate::entropy::Entropy;
 use crate::executor::Executor;
 use crate::limits::SessionLimits;
 
@@ -23,6 +24,8 @@ pub struct SessionOptions {
     pub backoff: Backoff,
     /// Where it runs.
     pub executor: Executor,
+    /// Where random numbers come from. Default: the operating system.
+    pub entropy: Entropy,
 }
 
 impl SessionOptions {
@@ -38,6 +41,7 @@ impl SessionOptions {
             limits: SessionLimits::default(),
             backoff: Backoff::default(),
             executor: Executor::default(),
+            entropy: Entropy::default(),
         })
     }
 }

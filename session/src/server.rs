@@ -1,6 +1,6 @@
 //! The server: listens on any number of endpoints, says welcome, and carries each connection to the services.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,8 +16,9 @@ use crate::access::{Access, revoked};
 use crate::carry::{End, Handler, Pulse, carry, close, now};
 use crate::cbor::{from_cbor, to_cbor};
 use crate::driver::Stop;
+use crate::entropy::Entropy;
 use crate::executor::Executor;
-use crate::hello::{Failure, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Refusal, Welcome, verb};
+use crate::hello::{Failure, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Refusal, SessionId, Welcome, verb};
 use crate::inbound::Inbound;
 use crate::limits::{CBOR_BYTES_MAX, DATA_LANES_MAX, SessionLimits};
 use crate::outbox::Outbox;
@@ -44,6 +45,7 @@ pub struct ServerBuilder {
     limits: SessionLimits,
     executor: Executor,
     authorize: Arc<dyn Authorize>,
+    entropy: Entropy,
 }
 
 impl ServerBuilder {
@@ -56,6 +58,7 @@ impl ServerBuilder {
             limits: SessionLimits::default(),
             executor: Executor::default(),
             authorize: Arc::new(AuthorizeEverything),
+            entropy: Entropy::default(),
         }
     }
 
@@ -91,6 +94,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Another source of random numbers than the operating system.
+    pub fn entropy(mut self, entropy: Entropy) -> Self {
+        self.entropy = entropy;
+        self
+    }
+
     /// Binds every endpoint and starts.
     ///
     /// # Errors
@@ -103,8 +112,9 @@ impl ServerBuilder {
         let core = Arc::new(Core {
             sessions: Mutex::new(Sessions::new(self.limits.resume_window, self.limits.resume_max)),
             links: Mutex::default(),
+            entropy: self.entropy.clone(),
             next_link: AtomicU64::new(1),
-            epoch: getrandom::u64().map_err(|error| Error::Thread { why: error.to_string() })?,
+            epoch: self.entropy.try_bits().map_err(|error| Error::Thread { why: error.to_string() })?,
             services: self.services,
             limits: self.limits,
             access: Arc::new(Access::new(self.authorize)),
@@ -186,7 +196,8 @@ impl Drop for Server {
 #[derive(Debug)]
 struct Core {
     sessions: Mutex<Sessions>,
-    links: Mutex<HashMap<u64, Arc<Link>>>,
+    links: Mutex<BTreeMap<u64, Arc<Link>>>,
+    entropy: Entropy,
     next_link: AtomicU64,
     epoch: u64,
     services: Vec<Arc<dyn Service>>,
@@ -200,7 +211,7 @@ impl Core {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn links(&self) -> MutexGuard<'_, HashMap<u64, Arc<Link>>> {
+    fn links(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Link>>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -233,6 +244,7 @@ async fn run(
     }
     let all = async { while accepting.join_next().await.is_some() {} };
     tokio::select! {
+        biased;
         () = all => {}
         () = forget(&core) => {}
         () = judge::watch(&core, policy) => {}
@@ -259,6 +271,11 @@ async fn accept(core: Arc<Core>, mut listener: Box<dyn Listener>, limits: Limits
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
+            // However many come, it stops when it is told, and lets go of those that have ended.
+            biased;
+            // A server that was dropped without a word stops as if aborted.
+            () = reached(&mut stop, |phase| phase != Phase::Run) => break,
+            Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok(connection) => {
                     connections.spawn(serve(core.clone(), connection, limits.block_bytes_max));
@@ -271,9 +288,6 @@ async fn accept(core: Arc<Core>, mut listener: Box<dyn Listener>, limits: Limits
                     sleep(ACCEPT_PAUSE).await;
                 }
             },
-            Some(_) = connections.join_next() => {}
-            // A server that was dropped without a word stops as if aborted.
-            () = reached(&mut stop, |phase| phase != Phase::Run) => break,
         }
     }
     if let Err(error) = listener.close().await {
@@ -284,6 +298,7 @@ async fn accept(core: Arc<Core>, mut listener: Box<dyn Listener>, limits: Limits
         say_goodbye(&core);
         let all = async { while connections.join_next().await.is_some() {} };
         tokio::select! {
+            biased;
             _ = timeout(core.limits.drain_timeout, all) => {}
             () = reached(&mut stop, |phase| phase == Phase::Abort) => {}
         }
@@ -339,6 +354,7 @@ async fn serve(core: Arc<Core>, mut connection: Connection, block_bytes_max: usi
         judge::revoke(&core, &session);
     }
     let end = tokio::select! {
+        biased;
         end = welcome_and_carry(&core, &mut connection, &link, &session, received, lanes) => end,
         () = link.overdue(judge::GRACE) => End::Failed(Error::Refused(revoked(link.peer()))),
     };
@@ -418,7 +434,7 @@ fn attach(core: &Core, link: &Arc<Link>, known: Option<Arc<ServerSession>>) -> (
         return (session, Some(received));
     }
     let attachments = core.services.iter().map(|service| (service.code(), service.open(link))).collect();
-    (core.sessions().enter(link.peer().key, link.clone(), attachments), None)
+    (core.sessions().enter(SessionId::random(&core.entropy), link.peer().key, link.clone(), attachments), None)
 }
 
 async fn welcome_and_carry(

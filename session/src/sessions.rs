@@ -1,6 +1,6 @@
 //! The server's sessions: who is here, who was cut and may come back, what each has sent. Plain state behind one lock.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -98,7 +98,7 @@ impl Inner {
 /// All sessions, live and cut.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    by_id: HashMap<SessionId, Arc<ServerSession>>,
+    by_id: BTreeMap<SessionId, Arc<ServerSession>>,
     /// Those that were cut, oldest first, with the time until which they are remembered. May name sessions that have
     /// been resumed since.
     cut: VecDeque<(Instant, SessionId)>,
@@ -108,18 +108,19 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     pub(crate) fn new(window: Duration, cut_max: usize) -> Self {
-        Self { by_id: HashMap::new(), cut: VecDeque::new(), cut_max, window }
+        Self { by_id: BTreeMap::new(), cut: VecDeque::new(), cut_max, window }
     }
 
     /// Enters a new session.
     pub(crate) fn enter(
         &mut self,
+        id: SessionId,
         key: Option<PeerKey>,
         link: Arc<Link>,
         attachments: Vec<(u8, Box<dyn Attachment>)>,
     ) -> Arc<ServerSession> {
         let inner = Inner { link, attachments, one_way: 0, barriers: HashMap::new(), suspended: false, over: false };
-        let session = Arc::new(ServerSession { id: SessionId::random(), key, inner: Mutex::new(inner) });
+        let session = Arc::new(ServerSession { id, key, inner: Mutex::new(inner) });
         self.by_id.insert(session.id, session.clone());
         session
     }
@@ -174,6 +175,7 @@ impl Sessions {
 mod tests {
     use super::*;
     use crate::access::Access;
+    use crate::entropy::Entropy;
     use crate::outbox::Outbox;
     use sinew_auth::AuthorizeEverything;
     use sinew_transport_api::Peer;
@@ -191,7 +193,7 @@ mod tests {
     #[test]
     fn only_the_same_key_finds_a_session() {
         let mut sessions = Sessions::new(Duration::from_secs(60), 10);
-        let id = sessions.enter(key(1), link(1), Vec::new()).id;
+        let id = sessions.enter(SessionId::random(&Entropy::default()), key(1), link(1), Vec::new()).id;
         assert!(sessions.find(id, key(1)).is_some());
         assert!(sessions.find(id, key(2)).is_none() && sessions.find(id, None).is_none());
     }
@@ -201,7 +203,10 @@ mod tests {
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
         let mut sessions = Sessions::new(Duration::from_secs(60), 10);
-        let (gone, back) = (sessions.enter(key(1), link(1), Vec::new()), sessions.enter(key(1), link(2), Vec::new()));
+        let (gone, back) = (
+            sessions.enter(SessionId::random(&Entropy::default()), key(1), link(1), Vec::new()),
+            sessions.enter(SessionId::random(&Entropy::default()), key(1), link(2), Vec::new()),
+        );
         gone.lock().suspend();
         back.lock().suspend();
         sessions.cut(gone.id, at(0));
@@ -216,7 +221,9 @@ mod tests {
     fn too_many_cut_sessions_push_the_oldest_out() {
         let now = Instant::now();
         let mut sessions = Sessions::new(Duration::from_secs(60), 2);
-        let ids: Vec<_> = (0..3).map(|i| sessions.enter(key(1), link(i), Vec::new())).collect();
+        let ids: Vec<_> = (0..3)
+            .map(|i| sessions.enter(SessionId::random(&Entropy::default()), key(1), link(i), Vec::new()))
+            .collect();
         let mut gone = Vec::new();
         for session in &ids {
             session.lock().suspend();
@@ -229,7 +236,7 @@ mod tests {
     #[test]
     fn a_flush_is_over_once_it_came_on_every_lane() {
         let mut sessions = Sessions::new(Duration::from_secs(60), 2);
-        let session = sessions.enter(key(1), link(1), Vec::new());
+        let session = sessions.enter(SessionId::random(&Entropy::default()), key(1), link(1), Vec::new());
         let mut inner = session.lock();
         let steps = [(5, 3), (6, 2), (5, 3), (5, 3), (6, 2), (7, 1)].map(|(call, lanes)| inner.barrier(call, lanes));
         use Barrier::{Complete, Waits};

@@ -36,6 +36,7 @@ impl Writer {
                 }
                 Taken::Nothing if self.full.is_empty() => outbox.work().await,
                 Taken::Nothing => tokio::select! {
+                    biased;
                     ready = sender.ready(self.wanted()) => self.retry(sender, ready?)?,
                     () = outbox.work() => {}
                 },

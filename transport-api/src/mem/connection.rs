@@ -130,7 +130,7 @@ impl Receiver for MemReceiver {
                         true => Poll::Ready(()),
                         false => Poll::Pending,
                     });
-                    tokio::select! { () = sleep_until(time) => {}, () = changed => {} }
+                    tokio::select! { biased; () = changed => {}, () = sleep_until(time) => {} }
                 }
             }
         }
