@@ -228,6 +228,17 @@ impl ClientBuilder {
         })
     }
 
+    /// The same for a program without an async runtime: waits on this thread, and gives a client whose calls do. The
+    /// session runs on a thread of its own, whatever [`executor`](Self::executor) was set.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect); `Session(InsideRuntime)` inside an async runtime.
+    #[cfg(feature = "bus")]
+    pub fn connect_blocking(mut self) -> Result<crate::blocking::Client> {
+        self.executor = Executor::Thread;
+        Ok(crate::blocking::Client::new(sinew_session::block_on(self.connect())??))
+    }
+
     /// The first listener of the running server that fits: secured or not as we are, and of a scheme that is linked.
     fn local_endpoint(&mut self, registry: &Registry) -> Result<Endpoint> {
         let home = self.find_home()?;

@@ -46,6 +46,8 @@ use sinew_transport_quic as _;
 #[cfg(feature = "zmq")]
 use sinew_transport_zmq as _;
 
+#[cfg(feature = "bus")]
+pub mod blocking;
 mod client;
 pub use client::{Client, ClientBuilder, connect};
 mod server;
@@ -62,8 +64,9 @@ pub use sinew_auth::{
 };
 #[cfg(feature = "bus")]
 pub use sinew_bus::{
-    BacklogLimits, Bus, BusLimits, Delivery, Error as BusError, Gap, Message, Pattern, Subject, SubscribeOptions,
-    Subscription, Tally,
+    BacklogLimits, Bus, BusLimits, Callback, CallbackCounts, Callbacks, Delivery, Error as BusError, Gap, Loss,
+    LossCause, LossCounts, Mailbox, Message, Pattern, Publisher, Registration, Subject, SubscribeOptions, Subscription,
+    Tally, TypedMessage, TypedSubscription,
 };
 pub use sinew_session::{Backoff, Error as SessionError, Executor, Losses, Session, SessionLimits, State};
 pub use sinew_transport_api::{Endpoint, EndpointError, Error as TransportError, Limits, Registry};

@@ -1,6 +1,6 @@
 //! What can go wrong on the bus, named for what the caller can do about it.
 
-use crate::{NameFault, Subject};
+use crate::{NameFault, Pattern, Subject};
 
 /// A bus result.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -41,6 +41,49 @@ pub enum Error {
         /// The subscription's number on it.
         number: u32,
     },
+    /// A payload is not what the subscriber takes it for.
+    #[error("a message of {bytes} bytes on `{subject}` is no {expected}: {why}; read its `body`, or agree on the type")]
+    Undecodable {
+        /// What it is about.
+        subject: Subject,
+        /// The type that was asked for.
+        expected: &'static str,
+        /// What is wrong with it.
+        why: String,
+        /// The payload's size.
+        bytes: usize,
+    },
+    /// A value cannot be made a payload.
+    #[error("a {given} for `{subject}` cannot be written as CBOR: {why}; publish its bytes instead")]
+    Unencodable {
+        /// Where it was to go.
+        subject: Subject,
+        /// The value's type.
+        given: &'static str,
+        /// What its `Serialize` said.
+        why: String,
+    },
+    /// The mailbox has no such subscription.
+    #[error("the mailbox is not subscribed to `{pattern}`; subscribe first, with exactly this pattern")]
+    NotSubscribed {
+        /// The pattern.
+        pattern: Pattern,
+    },
+    /// The mailbox waits for nothing.
+    #[error("the mailbox is subscribed to nothing, so nothing can come; subscribe first")]
+    NothingSubscribed,
+    /// The callback was unregistered before.
+    #[error("the callback for `{pattern}` is not registered any more; unregister it once")]
+    NotRegistered {
+        /// What it heard.
+        pattern: Pattern,
+    },
+    /// The thread of the callbacks has ended.
+    #[error("the callbacks were shut down; make new ones with `bus.callbacks()`")]
+    CallbacksEnded,
+    /// A callback waited for the end of the callbacks.
+    #[error("a callback cannot wait for the end of the callbacks, since that waits for the callback; do it elsewhere")]
+    InsideCallback,
     /// The session could not do it.
     #[error(transparent)]
     Session(#[from] sinew_session::Error),

@@ -35,11 +35,11 @@ impl Default for SubscribeOptions {
     }
 }
 
-/// What comes on a subscription.
+/// What comes on a subscription. `M` is a [`Message`] or, on a typed one, a [`TypedMessage`](crate::TypedMessage).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Delivery {
+pub enum Delivery<M = Message> {
     /// A message.
-    Message(Message),
+    Message(M),
     /// The subscriber was too slow: so many messages were dropped at this place, exactly.
     Lagged(u64),
     /// The connection was cut at this place, and comes from a server that has the subscription again.

@@ -90,6 +90,12 @@ pub enum Error {
         /// Which rule.
         why: String,
     },
+    /// A blocking call where it would hold up an async runtime, or wait for it for ever.
+    #[error(
+        "a blocking call inside an async runtime; use the async API there, or make the call on a thread of its own \
+         (`std::thread::spawn`)"
+    )]
+    InsideRuntime,
     /// The runtime that carries the session could not be made.
     #[error("the thread that carries the session could not be started: {why}")]
     Thread {

@@ -9,7 +9,9 @@ pub use record::{CRITICAL, FAILURE, HEADER_BYTES, Header, Malformed, REPLY, Reco
 mod limits;
 pub use limits::SessionLimits;
 mod cbor;
-pub use cbor::{CborError, from_cbor, to_cbor};
+pub use cbor::{CborError, from_cbor, from_value, to_cbor, to_value};
+mod block_on;
+pub use block_on::{block_on, block_on_for};
 mod hello;
 pub use hello::{CallHead, Failure, Refusal, SessionId};
 mod backoff;

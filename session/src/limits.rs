@@ -60,6 +60,9 @@ pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
 pub(crate) const CBOR_BYTES_MAX: usize = 16 * 1024;
 /// The deepest nesting in CBOR that is read.
 pub(crate) const CBOR_DEPTH_MAX: usize = 16;
+/// The deepest nesting in a typed payload that is read: deeper than data that people exchange, and far from the end of
+/// any thread's stack.
+pub(crate) const VALUE_DEPTH_MAX: usize = 64;
 /// The most data lanes a session uses: as many as the `wan` preset asks for.
 pub(crate) const DATA_LANES_MAX: u8 = 8;
 

@@ -4,6 +4,7 @@
 
 pub mod echo;
 pub mod hostile;
+pub mod memory;
 pub mod net;
 pub mod random;
 pub mod rules;

@@ -1,0 +1,37 @@
+//! A bus in memory with a server of its own, for the examples in documentation.
+
+use sinew_bus::Bus;
+use sinew_session::Server;
+
+use crate::net::Net;
+use crate::setup::Setup;
+
+/// A server in memory, and a bus client of it.
+///
+/// # Panics
+/// If they do not come about.
+pub async fn bus() -> (Server, Bus) {
+    let mut setup = Setup::on(&Net::default(), "mem://example");
+    setup.executor = sinew_session::Executor::Thread;
+    let server = setup.serve_bus().await;
+    let bus = setup.bus(0).await;
+    (server, bus)
+}
+
+/// Runs an example to its end.
+///
+/// # Panics
+/// If it fails.
+pub fn run(example: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(example).expect("the example works");
+}
+
+/// The same for an example without a runtime: a server in memory, and a bus client of it.
+///
+/// # Panics
+/// If they do not come about.
+pub fn bus_of_its_own() -> (Server, Bus) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(bus())
+}
