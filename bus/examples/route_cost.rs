@@ -3,9 +3,10 @@
 //! `cargo run --release -p sinew-bus --example route_cost`
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
-use sinew_bus::{Backlog, BacklogLimits, Offer, Pattern, RouteCache, Router, Subject, SubscriptionKey};
+use sinew_bus::{Backlog, BacklogLimits, Offer, Pattern, Role, Route, RouteCache, Router, Subject, SubscriptionKey};
 
 const ROUNDS: usize = 4_000_000;
 const REPEATS: usize = 5;
@@ -29,9 +30,9 @@ fn routes(subjects: usize, entries: usize) {
     let mut router = Router::default();
     let wide = ["plant.>", "plant.*.line.3.*", "*.*.line.>"].map(|text| Pattern::try_from(text).expect("a pattern"));
     for (number, pattern) in (0..).zip(names.iter().map(Pattern::from).chain(wide)) {
-        router.subscribe(SubscriptionKey { connection: 1, number }, pattern, ()).expect("a new key");
+        router.subscribe(SubscriptionKey { connection: 1, number }, pattern, Role::Hearer, ()).expect("a new key");
     }
-    let mut cache = RouteCache::with_entries_max(entries);
+    let mut cache = RouteCache::<Arc<Route<()>>>::with_entries_max(entries);
     let mut misses = 0_usize;
     let rounds = ROUNDS / if subjects > entries { 10 } else { 1 };
     let mut next = 0;
@@ -40,7 +41,7 @@ fn routes(subjects: usize, entries: usize) {
         next = if next + 1 == names.len() { 0 } else { next + 1 };
         let generation = black_box(router.generation());
         match cache.lookup(generation, subject.as_bytes()) {
-            Some(route) => assert_eq!(route.targets().len(), 4),
+            Some(route) => assert_eq!(route.hearers().len(), 4),
             None => {
                 misses += 1;
                 cache.insert(generation, subject, router.route(subject));

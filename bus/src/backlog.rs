@@ -2,7 +2,7 @@
 //!
 //! Every record that matches the subscription has a place in its sequence: 1, 2, 3, … The client keeps a **cursor**, the
 //! place it is sure about: 0 at first, one more for each record it receives, `n` more for each loss of `n` it is told.
-//! The server keeps four sums, and at all times
+//! The server keeps sums, and at all times
 //!
 //! ```text
 //! offered  = delivered + dropped + missed + queued
@@ -10,13 +10,13 @@
 //! ```
 //!
 //! - `delivered`: handed to the subscriber's connection. Whether it arrived is not known here.
-//! - `dropped`: thrown out of the queue to make room. The part that the subscriber was not yet told is `untold`.
+//! - `dropped`: lost to a full queue, the oldest or the newest as its [`Overflow`] says. The part that the subscriber
+//!   was not yet told is `untold`.
 //! - `missed`: matched while the connection was cut, or still queued when it was.
 //! - `position`: the cursor of a client that received everything it was sent so far.
 //!
-//! While attached, `missed` does not grow, and what was dropped lies directly before the head of the queue: that is
-//! where [`Due::Lagged`] comes. The newest record is never dropped, so there is no untold loss without a queue, and a
-//! direct delivery with an empty queue is in its place.
+//! A loss keeps its place: it stands before the record that came after it, or behind the last one, and
+//! [`Due::Lagged`] tells it exactly there. While attached, `missed` does not grow.
 //!
 //! After a cut the client comes back with its cursor and is told one gap:
 //!
@@ -37,7 +37,7 @@ const PLACES_KEPT: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BacklogLimits {
     /// Records in the queue. Default 65,536: what a fast publisher of small records sends in a few tens of
-    /// milliseconds, so that a short pause of the subscriber loses nothing; the places take about 3 MiB at most.
+    /// milliseconds, so that a short pause of the subscriber loses nothing; the places take about 4 MiB at most.
     pub records_max: usize,
     /// Bytes in the queue. Default 8 MiB: some 10 ms of a full loopback connection, some 70 ms of gigabit Ethernet; a
     /// hundred stalled subscribers still fit a small machine. A single record above it waits alone.
@@ -50,6 +50,22 @@ impl Default for BacklogLimits {
     }
 }
 
+/// What happens when the queue of a subscription is full. Whatever is lost is told in its place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The oldest that waits goes: who catches up sees what is current. The default.
+    #[default]
+    DropOldest,
+    /// The newest is not taken: who catches up sees where it stopped, in order.
+    DropNewest,
+    /// The subscription ends, with an error: for those who rather stop than miss something. The session goes on.
+    Disconnect,
+    /// The publishers wait, at most the server's `hold_max`; after that the newest is not taken. Nothing is lost as
+    /// long as the subscriber catches up in time, and one slow subscriber slows its publishers down: it needs a
+    /// permission of its own.
+    Hold,
+}
+
 /// What is to be done with a record that matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a record that is neither written nor pushed makes the counts wrong"]
@@ -59,6 +75,22 @@ pub enum Offer {
     /// [`push`](Backlog::push) it; nothing is counted yet.
     Queue,
     /// Nothing: the connection is cut, and it is counted as missed.
+    Missed,
+}
+
+/// What became of a record that was pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "what is lost must be counted, and publishers held back"]
+pub enum Pushed {
+    /// It waits.
+    Queued,
+    /// It waits, beyond the limits: its publisher is to be held back.
+    Held,
+    /// It was not taken, and is counted as dropped.
+    Refused,
+    /// It was not taken, and the subscription must end now: [`finish`](Backlog::finish) it.
+    Overflowed,
+    /// The connection is cut, and it is counted as missed.
     Missed,
 }
 
@@ -76,7 +108,7 @@ pub enum Due<R> {
 pub struct Counts {
     /// Handed to the connection.
     pub delivered: u64,
-    /// Thrown out of the queue.
+    /// Lost to a full queue.
     pub dropped: u64,
     /// Lost because the connection was cut.
     pub missed: u64,
@@ -91,8 +123,7 @@ impl Counts {
     }
 }
 
-/// The delivery state of one subscription at the server; `R` is a record as it waits in the queue. Drops the oldest when
-/// the queue is full.
+/// The delivery state of one subscription at the server; `R` is a record as it waits in the queue.
 ///
 /// **Credit** is in bytes of records, each counted as the size that [`offer`](Self::offer) is told, at least 1. The
 /// subscriber opens a window when it subscribes and grants back what it has consumed, counted in the same way, once that
@@ -109,15 +140,37 @@ pub struct Backlog<R> {
     delivered: u64,
     dropped: u64,
     missed: u64,
+    /// Of the dropped, those that were not told; each stands before an entry or behind the last one.
     untold: u64,
     queued_bytes: usize,
-    queue: VecDeque<(usize, R)>,
+    queue: VecDeque<Entry<R>>,
+    /// Losses behind the last entry.
+    lost_last: u64,
     limits: BacklogLimits,
+    overflow: Overflow,
+    /// Bytes that were taken beyond the limits while publishers are held back.
+    held_bytes: usize,
+    /// Publishers were held back for as long as they may be: until there is room again, the newest is not taken.
+    hold_is_over: bool,
+}
+
+#[derive(Debug)]
+struct Entry<R> {
+    cost: usize,
+    /// Losses before it that were not told.
+    lost_before: u64,
+    record: R,
 }
 
 impl<R> Backlog<R> {
-    /// A subscription whose subscriber is ready to take `window_bytes`; with 0 one record is sent at a time.
+    /// A subscription whose subscriber is ready to take `window_bytes`, and that drops the oldest; with 0 one record is
+    /// sent at a time.
     pub fn new(window_bytes: usize, limits: BacklogLimits) -> Self {
+        Self::with_overflow(window_bytes, limits, Overflow::DropOldest)
+    }
+
+    /// The same with another rule for a full queue.
+    pub fn with_overflow(window_bytes: usize, limits: BacklogLimits, overflow: Overflow) -> Self {
         Self {
             credit: window_bytes,
             deficit: 0,
@@ -129,16 +182,20 @@ impl<R> Backlog<R> {
             untold: 0,
             queued_bytes: 0,
             queue: VecDeque::new(),
+            lost_last: 0,
             limits,
+            overflow,
+            held_bytes: 0,
+            hold_is_over: false,
         }
     }
 
-    /// A record of so many bytes matches: what to do with it. With an empty queue and credit that is two comparisons, a
+    /// A record of so many bytes matches: what to do with it. With an empty queue and credit that is three comparisons, a
     /// subtraction and a count; it never allocates.
     #[inline]
     pub fn offer(&mut self, record_bytes: usize) -> Offer {
         let cost = record_bytes.max(1);
-        if self.queue.is_empty() && cost <= self.credit {
+        if cost <= self.credit && self.queue.is_empty() && self.lost_last == 0 {
             self.credit -= cost;
             self.delivered += 1;
             return Offer::Deliver;
@@ -151,7 +208,7 @@ impl<R> Backlog<R> {
         if !self.attached {
             self.missed += 1;
             Offer::Missed
-        } else if self.queue.is_empty() && self.covers(cost) {
+        } else if self.can_take(cost) {
             self.pay(cost);
             Offer::Deliver
         } else {
@@ -159,18 +216,59 @@ impl<R> Backlog<R> {
         }
     }
 
-    /// Queues a record, after [`Offer::Queue`] or instead of asking when the connection itself has no room. Returns how
-    /// many older ones had to go. Amortised constant time. While detached it only counts the record as missed.
-    pub fn push(&mut self, record_bytes: usize, record: R) -> u64 {
+    /// Whether a record of this size would be delivered at once. Counts nothing.
+    #[inline]
+    pub fn can_take(&self, record_bytes: usize) -> bool {
+        self.queue.is_empty() && self.lost_last == 0 && self.covers(record_bytes.max(1))
+    }
+
+    /// Queues a record, after [`Offer::Queue`] or instead of asking when the connection itself has no room. `record` is
+    /// only made if it is kept. `lost` gets each older one that has to go. Where publishers are held back, `slack_bytes`
+    /// is what they may have sent by now and must not be lost. Amortised constant time.
+    pub fn push(
+        &mut self,
+        record_bytes: usize,
+        record: impl FnOnce() -> R,
+        slack_bytes: usize,
+        lost: &mut impl FnMut(R),
+    ) -> Pushed {
         if !self.attached {
             self.missed += 1;
-            return 0;
+            return Pushed::Missed;
         }
         let cost = record_bytes.max(1);
-        let dropped = self.make_room(cost);
-        self.queue.push_back((cost, record));
-        self.queued_bytes += cost;
-        dropped
+        let full = self.is_full_for(cost);
+        match self.overflow {
+            Overflow::DropOldest => self.make_room(cost, lost),
+            _ if !full => {}
+            Overflow::Disconnect => {
+                self.refuse();
+                return Pushed::Overflowed;
+            }
+            Overflow::Hold if !self.hold_is_over && self.held_bytes.saturating_add(cost) <= slack_bytes => {
+                self.held_bytes += cost;
+                self.enqueue(cost, record());
+                return Pushed::Held;
+            }
+            Overflow::Hold | Overflow::DropNewest => {
+                self.refuse();
+                return Pushed::Refused;
+            }
+        }
+        self.enqueue(cost, record());
+        Pushed::Queued
+    }
+
+    /// Publishers have been held back for as long as they may be: until half of the queue is gone, the newest is not
+    /// taken.
+    pub fn end_hold(&mut self) {
+        self.hold_is_over = !self.is_relieved();
+        self.held_bytes = 0;
+    }
+
+    /// Whether at most half of the queue is in use, so that publishers who were held back may go on.
+    pub fn is_relieved(&self) -> bool {
+        self.queue.len() <= self.limits.records_max / 2 && self.queued_bytes <= self.limits.bytes_max / 2
     }
 
     /// The subscriber consumed so many bytes. Then ask [`next_due`](Self::next_due). More than the window is not
@@ -186,33 +284,65 @@ impl<R> Backlog<R> {
     /// What is to be written to the connection next, if the credit covers it: a loss first, then the record after it.
     /// To be called until `None`, or until the connection has no more room.
     pub fn next_due(&mut self) -> Option<Due<R>> {
-        let cost = self.queue.front()?.0;
-        if !self.covers(cost) {
+        let Some(head) = self.queue.front_mut() else {
+            let lost = std::mem::take(&mut self.lost_last);
+            self.untold -= lost;
+            return (lost > 0).then_some(Due::Lagged(lost));
+        };
+        let cost = head.cost;
+        if !(cost <= self.credit || (self.credit >= self.window - self.window / 4 && self.deficit == 0)) {
             return None;
         }
-        if self.untold > 0 {
-            return Some(Due::Lagged(std::mem::take(&mut self.untold)));
+        let lost = std::mem::take(&mut head.lost_before);
+        if lost > 0 {
+            self.untold -= lost;
+            return Some(Due::Lagged(lost));
         }
-        let (_, record) = self.take_head()?;
+        let head = self.take_head()?;
         self.pay(cost);
-        Some(Due::Record(record))
+        Some(Due::Record(head.record))
     }
 
-    /// The connection is cut: what waits is missed, and so is all that matches from now on.
-    pub fn detach(&mut self) {
+    /// The connection is cut: what waits is missed and given to `lost`, and all that matches from now on is missed.
+    pub fn detach(&mut self, lost: &mut impl FnMut(R)) {
         self.missed += self.queue.len() as u64;
-        self.queue = VecDeque::new();
-        self.queued_bytes = 0;
+        self.empty().for_each(lost);
         self.untold = 0;
+        self.lost_last = 0;
         self.credit = 0;
         self.attached = false;
+        self.held_bytes = 0;
+        self.hold_is_over = false;
+    }
+
+    /// Takes out all that waits, as if it had never matched: it goes to others. Then [`detach`](Self::detach), and
+    /// [`miss`](Self::miss) what found nobody.
+    pub fn release(&mut self) -> impl Iterator<Item = R> + use<R> {
+        self.empty()
+    }
+
+    /// While detached: so many records matched and were not offered.
+    pub fn miss(&mut self, count: u64) {
+        self.missed += count;
+    }
+
+    /// The subscription ends here: what waits is dropped and given to `lost`. Gives the cursor of a client that
+    /// received all it was sent, and how many records it does not get.
+    pub fn finish(&mut self, lost: &mut impl FnMut(R)) -> (u64, u64) {
+        let position = self.position();
+        let waiting = self.queue.len() as u64;
+        self.dropped += waiting;
+        let untold = self.untold + waiting;
+        self.empty().for_each(&mut *lost);
+        self.detach(lost);
+        (position, untold)
     }
 
     /// The subscriber is back with this cursor (records received and losses told, together) and with its whole window
     /// open. Returns the exact gap, which the subscriber must be told before anything else; 0 if it claims more than
     /// there was. Where the cut was not noticed here yet, this is also the cut.
-    pub fn resume(&mut self, cursor: u64) -> u64 {
-        self.detach();
+    pub fn resume(&mut self, cursor: u64, lost: &mut impl FnMut(R)) -> u64 {
+        self.detach(lost);
         self.attached = true;
         self.credit = self.window;
         self.deficit = 0;
@@ -246,6 +376,11 @@ impl<R> Backlog<R> {
         self.offered() - self.queue.len() as u64 - self.untold
     }
 
+    /// Whether nothing waits and every loss was told.
+    pub fn is_settled(&self) -> bool {
+        self.queue.is_empty() && self.lost_last == 0
+    }
+
     /// Bytes that wait.
     pub fn queued_bytes(&self) -> usize {
         self.queued_bytes
@@ -263,7 +398,7 @@ impl<R> Backlog<R> {
 
     /// Whether a record of this cost may be sent: there is credit, or as much of it as a subscriber is sure to give.
     fn covers(&self, cost: usize) -> bool {
-        cost <= self.credit || (self.credit >= self.window - self.window / 4 && self.deficit == 0)
+        self.attached && (cost <= self.credit || (self.credit >= self.window - self.window / 4 && self.deficit == 0))
     }
 
     fn pay(&mut self, cost: usize) {
@@ -272,27 +407,63 @@ impl<R> Backlog<R> {
         self.delivered += 1;
     }
 
-    /// Drops the oldest until a record of this cost fits, or none is left.
-    fn make_room(&mut self, cost: usize) -> u64 {
-        let before = self.dropped;
-        while !self.queue.is_empty()
+    /// An empty queue takes a record of any size.
+    fn is_full_for(&self, cost: usize) -> bool {
+        !self.queue.is_empty()
             && (self.queue.len() >= self.limits.records_max
-                || self.queued_bytes.saturating_add(cost) > self.limits.bytes_max)
-        {
-            self.take_head();
-            self.dropped += 1;
-        }
-        let dropped = self.dropped - before;
-        self.untold += dropped;
-        dropped
+                || self.queued_bytes.saturating_add(cost) > self.limits.bytes_max
+                || self.hold_is_over)
     }
 
-    fn take_head(&mut self) -> Option<(usize, R)> {
+    /// Drops the oldest until a record of this cost fits, or none is left.
+    fn make_room(&mut self, cost: usize, lost: &mut impl FnMut(R)) {
+        while self.is_full_for(cost) {
+            let Some(head) = self.take_head() else { break };
+            self.dropped += 1;
+            self.untold += 1;
+            let passed_on = head.lost_before + 1;
+            match self.queue.front_mut() {
+                Some(next) => next.lost_before += passed_on,
+                None => self.lost_last += passed_on,
+            }
+            lost(head.record);
+        }
+    }
+
+    fn refuse(&mut self) {
+        self.dropped += 1;
+        self.untold += 1;
+        self.lost_last += 1;
+    }
+
+    fn enqueue(&mut self, cost: usize, record: R) {
+        let lost_before = std::mem::take(&mut self.lost_last);
+        self.queue.push_back(Entry { cost, lost_before, record });
+        self.queued_bytes += cost;
+    }
+
+    fn take_head(&mut self) -> Option<Entry<R>> {
         let head = self.queue.pop_front()?;
-        self.queued_bytes -= head.0;
+        self.queued_bytes -= head.cost;
+        if self.hold_is_over || self.held_bytes > 0 {
+            self.after_hold();
+        }
         if self.queue.is_empty() && self.queue.capacity() > PLACES_KEPT {
             self.queue = VecDeque::new();
         }
         Some(head)
+    }
+
+    fn after_hold(&mut self) {
+        if self.is_relieved() {
+            self.hold_is_over = false;
+            self.held_bytes = 0;
+        }
+    }
+
+    /// All entries, in order; none is left.
+    fn empty(&mut self) -> impl Iterator<Item = R> + use<R> {
+        self.queued_bytes = 0;
+        std::mem::take(&mut self.queue).into_iter().map(|entry| entry.record)
     }
 }

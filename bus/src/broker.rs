@@ -1,17 +1,31 @@
-//! The bus at the server: takes what arrives, asks the router, hands it to the outlets. No rule in here.
+//! The bus at the server: takes what arrives, asks the rules, hands it to the outlets. No rule in here.
 //!
 //! Routing runs where the block arrived: from a received block to the subscribers' outboxes there is no task and no
-//! thread in between, and no allocation in steady state.
+//! thread in between, and no allocation in steady state. One session's side is in `broker/attachment.rs`, what it does
+//! with each kind of record in the files beside it.
+//!
+//! Locks are taken in this order: kept values, router, outlet, outbox. Requests are locked alone.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use sinew_session::{Attachment, Failure, Lane, Link, Record, Run, Service, read_call};
+use sinew_session::{Attachment, Link, Service};
+use tokio::time::Instant;
 
+use crate::accounting::{Accounts, SUBJECTS_COUNTED_MAX_DEFAULT};
 use crate::outlet::Outlet;
-use crate::protocol::{SERVICE, Subscribe, Subscribed, Unsubscribe, count_of, subject_of, verb};
-use crate::{BacklogLimits, GenerationWatch, Pattern, RouteCache, Router, Subject, SubscriptionKey};
+use crate::protocol::SERVICE;
+use crate::retained::Retained;
+use crate::{Accounting, BacklogLimits, Pattern, RetainedLimits, Router};
+
+mod attachment;
+mod inspect;
+mod publish;
+mod request;
+mod subscribe;
+use attachment::BusAttachment;
+use request::Asking;
 
 /// The limits of the bus at the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,23 +36,61 @@ pub struct BusLimits {
     pub window_bytes_max: usize,
     /// The largest queue of a subscription. A larger wish is cut to it.
     pub queue: BacklogLimits,
+    /// What is kept as last values.
+    pub retained: RetainedLimits,
+    /// Bytes of publishes that a session may have on their way. Default 4 MiB: what a fast connection carries in some
+    /// milliseconds, and 80 MB/s over 50 ms.
+    pub publish_window_bytes: usize,
+    /// How long a subscription may hold its publishers back. Default 1 s: longer than a pause of a busy program, and
+    /// not so long that publishers look dead.
+    pub hold_max: Duration,
+    /// Requests on their way for each session. Default 4,096.
+    pub requests_max: usize,
+    /// Requests in all that wait for a responder that may come back. Default 1,024.
+    pub requests_held_max: usize,
+    /// How long a request waits for a responder that was there before a cut or a restart. Default 3 s: a client comes
+    /// back within one or two.
+    pub return_window: Duration,
+    /// Subjects that are counted apart.
+    pub subjects_counted_max: usize,
 }
 
 impl Default for BusLimits {
     fn default() -> Self {
-        Self { subscriptions_max: 10_000, window_bytes_max: 16 << 20, queue: BacklogLimits::default() }
+        Self {
+            subscriptions_max: 10_000,
+            window_bytes_max: 16 << 20,
+            queue: BacklogLimits::default(),
+            retained: RetainedLimits::default(),
+            publish_window_bytes: 4 << 20,
+            hold_max: Duration::from_secs(1),
+            requests_max: 4_096,
+            requests_held_max: 1_024,
+            return_window: Duration::from_secs(3),
+            subjects_counted_max: SUBJECTS_COUNTED_MAX_DEFAULT,
+        }
     }
 }
 
 /// The bus service, to be given to a server.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Broker {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+impl Default for Broker {
+    fn default() -> Self {
+        Self::new(BusLimits::default())
+    }
+}
+
+/// What all sessions share.
+#[derive(Debug)]
 struct Shared {
     router: Mutex<Router<Arc<Outlet>>>,
+    retained: Mutex<Retained<Bytes>>,
+    accounts: Accounts,
+    asking: Mutex<Asking>,
     limits: BusLimits,
 }
 
@@ -46,17 +98,38 @@ impl Shared {
     fn router(&self) -> MutexGuard<'_, Router<Arc<Outlet>>> {
         self.router.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn retained(&self) -> MutexGuard<'_, Retained<Bytes>> {
+        self.retained.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asking(&self) -> MutexGuard<'_, Asking> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Broker {
     /// A bus with these limits.
     pub fn new(limits: BusLimits) -> Self {
-        Self { shared: Arc::new(Shared { router: Mutex::default(), limits }) }
+        let shared = Shared {
+            router: Mutex::default(),
+            retained: Mutex::new(Retained::new(limits.retained)),
+            accounts: Accounts::new(limits.subjects_counted_max),
+            asking: Mutex::default(),
+            limits,
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Subscriptions at this moment, those of cut sessions included.
     pub fn subscriptions(&self) -> usize {
         self.shared.router().len()
+    }
+
+    /// What became of all messages to subjects that the pattern stands for; without one, of all messages since the
+    /// start. Costs a walk over the subjects that are counted.
+    pub fn accounting(&self, pattern: Option<&Pattern>) -> Accounting {
+        self.shared.accounts.sum(pattern)
     }
 }
 
@@ -66,175 +139,10 @@ impl Service for Broker {
     }
 
     fn open(&self, link: &Arc<Link>) -> Box<dyn Attachment> {
-        let generation = self.shared.router().generation_watch();
-        Box::new(BusAttachment {
-            shared: self.shared.clone(),
-            connection: link.id(),
-            link: link.clone(),
-            generation,
-            routes: RouteCache::default(),
-            outlets: BTreeMap::new(),
-        })
-    }
-}
-
-/// One session's side of the bus.
-#[derive(Debug)]
-struct BusAttachment {
-    shared: Arc<Shared>,
-    /// The first link's number: it names the session in the router, through all cuts.
-    connection: u64,
-    link: Arc<Link>,
-    generation: GenerationWatch,
-    routes: RouteCache<Arc<Outlet>>,
-    /// In the order of their numbers: whatever goes to all of them goes in the same order each time.
-    outlets: BTreeMap<u32, Arc<Outlet>>,
-}
-
-impl BusAttachment {
-    fn key(&self, number: u32) -> SubscriptionKey {
-        SubscriptionKey { connection: self.connection, number }
-    }
-
-    /// Publishes of one subject, together.
-    #[inline]
-    fn publish(&mut self, run: Run<'_>) -> Result<(), Failure> {
-        let first = run.first().expect("a run is not empty");
-        let subject = subject_of(&first).ok_or_else(|| violation("a publish without its subject"))?;
-        let generation = self.generation.now();
-        if self.routes.lookup(generation, subject).is_none() {
-            self.find_route(generation, subject)?;
+        if link.is_returning() {
+            let window = self.shared.limits.return_window;
+            self.shared.asking().somebody_returned(Instant::now(), window);
         }
-        let route = self.routes.lookup(generation, subject).expect("just entered");
-        route.targets().iter().for_each(|target| target.to.deliver(subject, run));
-        Ok(())
+        Box::new(BusAttachment::new(&self.shared, link))
     }
-
-    /// Asks the router for a subject that is not in the cache. A client of ours has checked the subject before.
-    #[cold]
-    fn find_route(&mut self, generation: u64, subject: &[u8]) -> Result<(), Failure> {
-        let subject =
-            Subject::try_from(Bytes::copy_from_slice(subject)).map_err(|error| violation(&error.to_string()))?;
-        subject.check_publishable().map_err(|error| violation(&error.to_string()))?;
-        let route = self.shared.router().route(&subject);
-        self.routes.insert(generation, &subject, route);
-        Ok(())
-    }
-
-    fn subscribe(&mut self, lane: Lane, record: &Record<'_>) {
-        match self.try_subscribe(record) {
-            Ok(subscribed) => self.link.reply(lane, &record.header, &subscribed),
-            Err(failure) => self.link.fail(lane, &record.header, &failure),
-        }
-    }
-
-    fn try_subscribe(&mut self, record: &Record<'_>) -> Result<Subscribed, Failure> {
-        let (_, ask): (_, Subscribe) = read_call(record)?;
-        let number = record.header.call;
-        if let Some(outlet) = self.outlets.get(&number) {
-            let gap = outlet.resume(self.link.clone(), ask.cursor.unwrap_or(0), ask.used_bytes);
-            let window_bytes = Some(outlet.window_bytes() as u64);
-            return Ok(Subscribed { gap: ask.cursor.map(|_| gap), window_bytes });
-        }
-        let limits = &self.shared.limits;
-        if self.outlets.len() >= limits.subscriptions_max {
-            let reason = format!(
-                "this session has {} subscriptions, the limit; end some, or raise `subscriptions_max` at the server",
-                limits.subscriptions_max
-            );
-            return Err(Failure { code: "limit".into(), reason });
-        }
-        let pattern = Pattern::try_from(ask.pattern.as_str()).map_err(|error| bad_request(&error.to_string()))?;
-        let bound = |wish: u64, max: usize| usize::try_from(wish).unwrap_or(max).clamp(1, max);
-        let queue = BacklogLimits {
-            records_max: bound(ask.queue_records_max, limits.queue.records_max),
-            bytes_max: bound(ask.queue_bytes_max, limits.queue.bytes_max),
-        };
-        let window = bound(ask.window_bytes, limits.window_bytes_max);
-        let outlet = Arc::new(Outlet::new(number, self.link.clone(), window, queue));
-        let entered = self.shared.router().subscribe(self.key(number), pattern, outlet.clone());
-        entered.map_err(|error| bad_request(&error.to_string()))?;
-        self.outlets.insert(number, outlet);
-        Ok(Subscribed { gap: None, window_bytes: Some(window as u64) })
-    }
-
-    fn unsubscribe(&mut self, lane: Lane, record: &Record<'_>) {
-        let ask = match read_call::<Unsubscribe>(record) {
-            Ok((_, ask)) => ask,
-            Err(failure) => return self.link.fail(lane, &record.header, &failure),
-        };
-        self.shared.router().unsubscribe(self.key(ask.number));
-        match self.outlets.remove(&ask.number) {
-            Some(outlet) => {
-                self.link.reply(lane, &record.header, &outlet.tally());
-                // Cached routes may keep the outlet itself for long, but not what waits in it.
-                outlet.suspend();
-            }
-            None => {
-                let reason = format!("this session has no subscription {}; it was ended before", ask.number);
-                self.link.fail(lane, &record.header, &Failure { code: "not-found".into(), reason });
-            }
-        }
-    }
-
-    fn other(&mut self, lane: Lane, record: &Record<'_>) -> Result<(), Failure> {
-        match record.header.verb {
-            verb::SUBSCRIBE => self.subscribe(lane, record),
-            verb::UNSUBSCRIBE => self.unsubscribe(lane, record),
-            verb::GRANT => {
-                let bytes = count_of(record).ok_or_else(|| violation("a grant without its count"))?;
-                // One for a subscription that has just ended is late, not wrong.
-                if let Some(outlet) = self.outlets.get(&record.header.call) {
-                    outlet.grant(bytes);
-                }
-            }
-            unknown if record.header.flags & sinew_session::CRITICAL != 0 => {
-                let reason = format!("this server's bus does not know verb {unknown}; update the server");
-                self.link.fail(lane, &record.header, &Failure { code: "unknown-verb".into(), reason });
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-impl Attachment for BusAttachment {
-    fn records(&mut self, lane: Lane, mut run: Run<'_>) -> Result<(), Failure> {
-        while let Some(same) = run.split_run(same_subject) {
-            let first = same.first().expect("a run is not empty");
-            if first.header.verb == verb::PUBLISH { self.publish(same)? } else { self.other(lane, &first)? }
-        }
-        Ok(())
-    }
-
-    fn drained(&mut self) {
-        self.outlets.values().for_each(|outlet| outlet.drain());
-    }
-
-    fn suspend(&mut self) {
-        self.outlets.values().for_each(|outlet| outlet.suspend());
-    }
-
-    fn resume(&mut self, link: &Arc<Link>) {
-        self.link = link.clone();
-    }
-}
-
-impl Drop for BusAttachment {
-    fn drop(&mut self) {
-        self.shared.router().remove_connection(self.connection);
-    }
-}
-
-#[inline]
-fn same_subject(first: &Record<'_>, next: &Record<'_>) -> bool {
-    first.header.verb == verb::PUBLISH && next.header.verb == verb::PUBLISH && subject_of(first) == subject_of(next)
-}
-
-fn violation(reason: &str) -> Failure {
-    Failure { code: "protocol".into(), reason: reason.into() }
-}
-
-fn bad_request(reason: &str) -> Failure {
-    Failure { code: "bad-request".into(), reason: reason.into() }
 }

@@ -1,25 +1,36 @@
-//! The bus at the client: publish and subscribe on a session.
+//! The bus at the client: what a session is told and asked. Publishing, requests and answers are in `client/`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use sinew_session::{
-    Consumer, Error as SessionError, HEADER_BYTES, Header, Reply, Request, Restore, Run, Session, to_cbor,
+    Consumer, Error as SessionError, Failure, Record, Reply, Request, Restore, Run, Session, from_cbor, to_cbor,
 };
 
 use crate::inbox::Inbox;
-use crate::protocol::{CALL_SECONDS, SERVICE, Subscribe, Subscribed, Tally, Unsubscribe, count_of, publish_head, verb};
-use crate::{Pattern, Result, Subject, SubscribeOptions, Subscription};
+use crate::protocol::{
+    CALL_SECONDS, Ended, SERVICE, Subscribe, Subscribed, Tally, Unsubscribe, count_of, overflow_code, read_credit, verb,
+};
+use crate::{Error, Pattern, Result, SubscribeOptions, Subscription};
 
-const CALL: Duration = Duration::from_secs(CALL_SECONDS);
+mod inspect;
+mod publish;
+mod request;
+mod responder;
+mod throttle;
+pub use publish::PublishOptions;
+pub use request::RequestOptions;
+pub use responder::{Asked, Responder};
+use throttle::Throttle;
+
+pub(crate) const CALL: Duration = Duration::from_secs(CALL_SECONDS);
 
 /// The bus, on a session. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Bus {
     session: Session,
-    inboxes: Arc<Inboxes>,
+    shared: Arc<Shared>,
 }
 
 impl Bus {
@@ -28,55 +39,14 @@ impl Bus {
     /// # Errors
     /// `Session(Mounted)` if it is there already: clone that one.
     pub fn new(session: &Session) -> Result<Self> {
-        let inboxes = Arc::<Inboxes>::default();
-        session.mount(SERVICE, inboxes.clone())?;
-        Ok(Self { session: session.clone(), inboxes })
+        let shared = Arc::<Shared>::default();
+        session.mount(SERVICE, shared.clone())?;
+        Ok(Self { session: session.clone(), shared })
     }
 
     /// The session it is on.
     pub fn session(&self) -> &Session {
         &self.session
-    }
-
-    /// Publishes. Resolves when the message is packed for sending; waits only while the outbox is full. A body below
-    /// 8 KiB is copied once, a larger one shared. While the connection is cut it is buffered, up to the outbox's bound.
-    /// Cancelling before it resolves publishes nothing.
-    ///
-    /// # Errors
-    /// `ReservedSubject`; `Session` with `RecordSize`, `Disconnected` once the buffer is full, or why the session ended.
-    #[inline]
-    pub async fn publish(&self, subject: &Subject, body: impl Into<Bytes>) -> Result<()> {
-        let body = body.into();
-        while !self.try_publish(subject, &body)? {
-            self.session.room().await?;
-        }
-        Ok(())
-    }
-
-    /// Publishes if the outbox has room, without waiting; `false` if it has none.
-    ///
-    /// # Errors
-    /// As [`publish`](Self::publish).
-    #[inline]
-    pub fn try_publish(&self, subject: &Subject, body: &Bytes) -> Result<bool> {
-        subject.check_publishable()?;
-        let bytes = HEADER_BYTES + 2 + subject.as_bytes().len() + body.len();
-        if bytes > self.session.record_bytes_max() {
-            return Err(SessionError::RecordSize { bytes, max: self.session.record_bytes_max() }.into());
-        }
-        let mut packer = self.session.outbox().pack();
-        if !packer.has_room() || packer.is_closed() {
-            return Ok(false);
-        }
-        let (length, subject) = publish_head(subject.as_bytes());
-        let lane = packer.lane(subject);
-        packer.push(
-            lane,
-            Header { service: SERVICE, verb: verb::PUBLISH, flags: 0, call: 0 },
-            &[&length, subject],
-            body,
-        );
-        Ok(true)
     }
 
     /// Subscribes with the default options. See [`subscribe_with`](Self::subscribe_with).
@@ -91,12 +61,27 @@ impl Bus {
     /// needed. One round trip. It is restored by itself when the connection was cut.
     ///
     /// # Errors
-    /// `Session` with `Failed` if the server says no (a limit, say), or if it cannot be asked.
+    /// `Denied` by the policy, `Limit` beyond a limit of the server; `Session` if the server cannot be asked.
     pub async fn subscribe_with(&self, pattern: &Pattern, options: SubscribeOptions) -> Result<Subscription> {
+        self.open(pattern, options, false).await
+    }
+
+    /// Answers requests to subjects that the pattern stands for. Resolves when the server has registered it. One round
+    /// trip. It is restored by itself when the connection was cut.
+    ///
+    /// # Errors
+    /// As [`subscribe_with`](Self::subscribe_with).
+    pub async fn respond(&self, pattern: &Pattern) -> Result<Responder> {
+        // Requests that wait behind a busy responder had better be told than dropped in favour of newer ones.
+        let options = SubscribeOptions { overflow: crate::Overflow::DropNewest, ..SubscribeOptions::default() };
+        Ok(Responder::new(self.open(pattern, options, true).await?, self.clone()))
+    }
+
+    async fn open(&self, pattern: &Pattern, options: SubscribeOptions, responds: bool) -> Result<Subscription> {
         loop {
             let number = self.session.number()?;
-            let inbox = Arc::new(Inbox::new(number, pattern.as_str().to_owned(), options));
-            self.inboxes.lock().insert(number, inbox.clone());
+            let inbox = Arc::new(Inbox::new(number, pattern.as_str().to_owned(), options.clone(), responds));
+            self.shared.lock().insert(number, inbox.clone());
             // From here on dropping it, by a failure or by the caller, forgets it again.
             let subscription = Subscription::new(self.clone(), inbox.clone());
             // Confirmed where the answer arrives, so that a cut behind it restores the subscription.
@@ -110,7 +95,7 @@ impl Bus {
                 // it is given up, and another one asked for.
                 Err(SessionError::OutcomeUnknown) => drop(subscription),
                 reply => {
-                    reply?.read::<Subscribed>()?;
+                    reply.map_err(Error::of_call)?.read::<Subscribed>()?;
                     return Ok(subscription);
                 }
             }
@@ -118,30 +103,40 @@ impl Bus {
     }
 
     pub(crate) async fn unsubscribe(&self, inbox: &Inbox) -> Result<Tally> {
-        let reply = self.session.call(unsubscribe_request(inbox.number, &inbox.pattern)).await;
+        let reply = self.session.call(unsubscribe_request(inbox.number, &inbox.pattern, false)).await;
         if matches!(reply, Ok(_) | Err(SessionError::Failed(_))) {
-            self.inboxes.lock().remove(&inbox.number);
+            self.shared.lock().remove(&inbox.number);
         }
         Ok(reply?.read()?)
     }
 
+    /// Lets nothing new match it; what was offered before still comes.
+    pub(crate) async fn drain(&self, inbox: &Inbox) -> Result<()> {
+        let reply = self.session.call(unsubscribe_request(inbox.number, &inbox.pattern, true)).await?;
+        let Tally { delivered, dropped, missed, queued } = reply.read()?;
+        inbox.end_at(delivered + dropped + missed + queued, 0, None);
+        Ok(())
+    }
+
     /// Ends a subscription without waiting, if it has not been ended.
     pub(crate) fn forget(&self, inbox: &Inbox) {
-        let known = self.inboxes.lock().remove(&inbox.number).is_some();
+        let known = self.shared.lock().remove(&inbox.number).is_some();
         if known {
-            self.inboxes.leaving().insert(inbox.number, inbox.pattern.clone());
-            let inboxes = self.inboxes.clone();
-            let number = inbox.number;
-            self.session.cast(unsubscribe_request(number, &inbox.pattern), move |reply| inboxes.left(number, &reply));
+            self.shared.leaving().insert(inbox.number, inbox.pattern.clone());
+            let (shared, number) = (self.shared.clone(), inbox.number);
+            let request = unsubscribe_request(number, &inbox.pattern, false);
+            self.session.cast(request, move |reply| shared.left(number, &reply));
         }
     }
 
     /// Waits until the server has routed everything published before. One round trip.
     ///
     /// # Errors
-    /// `Session` with `Lost` if messages were lost in a cut since the last flush, or `Timeout`.
+    /// `Refused` if the policy did not permit some of it; `Session` with `Lost` if messages were lost in a cut since
+    /// the last flush, or `Timeout`.
     pub async fn flush(&self) -> Result<()> {
-        Ok(self.session.flush(CALL).await?)
+        self.session.flush(CALL).await?;
+        self.shared.tell_refused()
     }
 
     /// Flushes and ends the session, for all clones: nothing published before is lost.
@@ -149,7 +144,8 @@ impl Bus {
     /// # Errors
     /// As [`flush`](Self::flush).
     pub async fn close(&self) -> Result<()> {
-        Ok(self.session.close().await?)
+        self.session.close().await?;
+        self.shared.tell_refused()
     }
 }
 
@@ -161,32 +157,67 @@ fn subscribe_request(inbox: &Inbox, standing: Option<(Option<u64>, u64)>) -> Req
         queue_records_max: inbox.options.queue.records_max as u64,
         queue_bytes_max: inbox.options.queue.bytes_max as u64,
         cursor: standing.and_then(|(cursor, _)| cursor),
+        group: inbox.options.group.clone(),
+        responds: inbox.responds,
+        // After a cut what is live follows what was, and kept values would come out of order.
+        live_only: !inbox.options.retained || standing.is_some(),
+        overflow: overflow_code(inbox.options.overflow),
     };
     let key = inbox.pattern.as_bytes();
     Request { number: Some(inbox.number), ..Request::new(SERVICE, verb::SUBSCRIBE, key, to_cbor(&ask), CALL) }
 }
 
-fn unsubscribe_request(number: u32, pattern: &str) -> Request<'_> {
-    let body = to_cbor(&Unsubscribe { number });
+fn unsubscribe_request(number: u32, pattern: &str, drain: bool) -> Request<'_> {
+    let body = to_cbor(&Unsubscribe { number, drain });
     Request::new(SERVICE, verb::UNSUBSCRIBE, pattern.as_bytes(), body, CALL)
 }
 
-/// All subscriptions of a session, in the order of their numbers: whatever concerns all of them, a restore above all, goes
-/// in the same order each time.
+/// What all clones share: publish credit, refusals, and the subscriptions in the order of their numbers: whatever concerns
+/// all of them, a restore above all, goes in the same order each time.
 #[derive(Debug, Default)]
-struct Inboxes {
+struct Shared {
     open: Mutex<BTreeMap<u32, Arc<Inbox>>>,
     /// Dropped ones with their patterns, until the server has said that they are gone: a cut may swallow the request.
     leaving: Arc<Mutex<BTreeMap<u32, String>>>,
+    throttle: Throttle,
+    /// Publishes that the server refused since the last flush, with the last reason.
+    refused: Mutex<(u64, String)>,
 }
 
-impl Inboxes {
+impl Shared {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Inbox>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn leaving(&self) -> MutexGuard<'_, BTreeMap<u32, String>> {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refuse(&self, count: u64, reason: String) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        *refused = (refused.0.saturating_add(count), reason);
+    }
+
+    fn tell_refused(&self) -> Result<()> {
+        let (count, reason) = std::mem::take(&mut *self.refused.lock().unwrap_or_else(PoisonError::into_inner));
+        if count == 0 { Ok(()) } else { Err(Error::Refused { count, reason }) }
+    }
+
+    /// A record that belongs to no subscription, or ends one.
+    fn other(&self, record: &Record<'_>) {
+        match record.header.verb {
+            verb::CREDIT => {
+                if let Some((taken, window)) = read_credit(record) {
+                    self.throttle.credit(taken, window);
+                }
+            }
+            verb::REFUSED => {
+                let reason =
+                    from_cbor::<Failure>(record.body()).map_or_else(|error| error.to_string(), |why| why.reason);
+                self.refuse(count_of(record).unwrap_or(1), reason);
+            }
+            _ => {}
+        }
     }
 
     fn left(&self, number: u32, reply: &sinew_session::Result<Reply>) {
@@ -201,19 +232,28 @@ fn left(leaving: &Mutex<BTreeMap<u32, String>>, number: u32, reply: &sinew_sessi
     }
 }
 
-impl Consumer for Inboxes {
+impl Consumer for Shared {
     fn records(&self, mut run: Run<'_>) {
         let inboxes = self.lock();
         while let Some(same) = run.split_run(|a, b| a.header.call == b.header.call && a.header.verb == b.header.verb) {
             let first = same.first().expect("a run is not empty");
+            if first.header.call == 0 {
+                same.for_each(|record| self.other(&record));
+                continue;
+            }
             // What comes for one that was just ended is late, not wrong.
             let Some(inbox) = inboxes.get(&first.header.call) else { continue };
             match first.header.verb {
-                verb::DELIVER => inbox.receive(same.shared(), same.count() as u64),
+                verb::DELIVER | verb::KEPT | verb::ASKED => inbox.receive(same.shared(), same.count() as u64),
                 verb::LAGGED => same.filter_map(|record| count_of(&record)).for_each(|count| inbox.lag(count)),
+                verb::ENDED => end(inbox, &first),
                 _ => {}
             }
         }
+    }
+
+    fn disconnected(&self) {
+        self.throttle.reset();
     }
 
     fn restore(&self, restore: &mut Restore<'_>) {
@@ -222,7 +262,7 @@ impl Consumer for Inboxes {
         }
         for (number, pattern) in self.leaving().clone() {
             let leaving = self.leaving.clone();
-            restore.call(unsubscribe_request(number, &pattern), move |reply| left(&leaving, number, &reply));
+            restore.call(unsubscribe_request(number, &pattern, false), move |reply| left(&leaving, number, &reply));
         }
         for inbox in self.lock().values() {
             let Some(standing) = inbox.standing(restore.resumed()) else { continue };
@@ -232,13 +272,25 @@ impl Consumer for Inboxes {
                     Ok(subscribed) => again.confirm(&subscribed),
                     // Cut again: the next restore asks again. Any other word of the server is its last.
                     Err(error) if error.is_retryable() => {}
-                    Err(error) => again.end(&error),
+                    Err(error) => again.end(&Error::of_call(error)),
                 }
             });
         }
     }
 
     fn ended(&self, why: &SessionError) {
-        self.lock().values().for_each(|inbox| inbox.end(why));
+        self.throttle.reset();
+        let why = Error::Session(why.clone());
+        self.lock().values().for_each(|inbox| inbox.end(&why));
     }
+}
+
+/// The server has ended a subscription.
+fn end(inbox: &Inbox, record: &Record<'_>) {
+    let Ok(Ended { code, reason, position, lost }) = from_cbor(record.body()) else { return };
+    let why = match code.as_str() {
+        "denied" => Error::Denied { reason },
+        _ => Error::Overflowed { lost, reason },
+    };
+    inbox.end_at(position, lost, Some(why));
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use sinew_session::Error as SessionError;
 
+use crate::Error;
 use crate::protocol::Subscribed;
 use crate::subscription::Gap;
 
@@ -27,6 +28,8 @@ pub(crate) struct Inbox {
     pub(crate) number: u32,
     pub(crate) pattern: String,
     pub(crate) options: crate::SubscribeOptions,
+    /// It answers requests.
+    pub(crate) responds: bool,
     state: Mutex<State>,
 }
 
@@ -46,13 +49,25 @@ struct State {
     held: Option<VecDeque<Item>>,
     /// A server that did not know us has begun to count anew, and the subscriber was not told yet.
     unknown: bool,
+    /// It is over once the cursor is there: nothing more was sent.
+    last: Option<Last>,
     waker: Option<Waker>,
-    ended: Option<SessionError>,
+    ended: Option<Error>,
+}
+
+/// The end of a subscription that the server has ended.
+#[derive(Debug)]
+struct Last {
+    cursor: u64,
+    /// Records that are lost behind that, until they are told.
+    lost: u64,
+    /// Why, unless we asked for it.
+    why: Option<Error>,
 }
 
 impl Inbox {
-    pub(crate) fn new(number: u32, pattern: String, options: crate::SubscribeOptions) -> Self {
-        Self { number, pattern, options, state: Mutex::default() }
+    pub(crate) fn new(number: u32, pattern: String, options: crate::SubscribeOptions, responds: bool) -> Self {
+        Self { number, pattern, options, responds, state: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -101,6 +116,17 @@ impl Inbox {
         if !state.confirmed || state.ended.is_some() {
             return None;
         }
+        if state.is_at_end() {
+            return None;
+        }
+        if let Some(last) = state.last.take() {
+            // What was still to come is lost in the cut, and the server has forgotten it.
+            state.items.push_back(Item::Gap(Gap::Unknown));
+            state.ended = Some(last.why.unwrap_or(Error::Session(SessionError::OutcomeUnknown)));
+            state.let_go();
+            wake(state);
+            return None;
+        }
         state.ungranted = 0;
         if !resumed {
             state.cursor = 0;
@@ -114,17 +140,29 @@ impl Inbox {
         Some((resumed.then_some(state.cursor), state.unconsumed))
     }
 
-    /// The session is over; what is here can still be consumed.
-    pub(crate) fn end(&self, why: &SessionError) {
+    /// It is over; what is here can still be consumed.
+    pub(crate) fn end(&self, why: &Error) {
         let mut state = self.lock();
-        state.ended.get_or_insert_with(|| why.clone());
+        if !state.is_at_end() {
+            state.ended.get_or_insert_with(|| why.clone());
+        }
         state.let_go();
         wake(state);
     }
 
+    /// It is over once everything has come up to this cursor, for this reason, if it is one.
+    pub(crate) fn end_at(&self, cursor: u64, lost: u64, why: Option<Error>) {
+        let mut state = self.lock();
+        state.last = Some(Last { cursor, lost, why });
+        state.tell_last_loss();
+        wake(state);
+    }
+
     /// Why nothing more comes, if so.
-    pub(crate) fn ended(&self) -> Option<SessionError> {
-        self.lock().ended.clone()
+    pub(crate) fn ended(&self) -> Option<Error> {
+        let state = self.lock();
+        let at_end = if state.is_at_end() { state.last.as_ref().and_then(|last| last.why.clone()) } else { None };
+        state.ended.clone().or(at_end)
     }
 
     /// Takes all that waits, or registers to be woken. `Ready(false)`: nothing waits and nothing will.
@@ -134,7 +172,7 @@ impl Inbox {
             std::mem::swap(&mut state.items, into);
             return Poll::Ready(true);
         }
-        if state.ended.is_some() {
+        if state.ended.is_some() || state.is_at_end() {
             return Poll::Ready(false);
         }
         if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -155,6 +193,22 @@ impl Inbox {
 }
 
 impl State {
+    /// Whether all that was sent has come, of a subscription that is over.
+    fn is_at_end(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| self.cursor >= last.cursor)
+    }
+
+    /// What is lost at the end comes behind everything that was sent, on whatever lane.
+    fn tell_last_loss(&mut self) {
+        if self.is_at_end()
+            && let Some(last) = &mut self.last
+            && last.lost > 0
+        {
+            let lost = std::mem::take(&mut last.lost);
+            self.items.push_back(Item::Lagged(lost));
+        }
+    }
+
     /// Gives out what was held back.
     fn let_go(&mut self) {
         let held = self.held.take();
@@ -167,6 +221,7 @@ fn enqueue(mut state: MutexGuard<'_, State>, item: Item) {
         Some(held) => held.push_back(item),
         None => {
             state.items.push_back(item);
+            state.tell_last_loss();
             wake(state);
         }
     }
@@ -183,7 +238,7 @@ mod tests {
     use super::*;
 
     fn inbox() -> Inbox {
-        Inbox::new(1, "a".into(), crate::SubscribeOptions { window_bytes: 100, ..Default::default() })
+        Inbox::new(1, "a".into(), crate::SubscribeOptions { window_bytes: 100, ..Default::default() }, false)
     }
 
     fn subscribed(gap: Option<u64>) -> Subscribed {

@@ -3,14 +3,14 @@
 //! A message goes to every subscription whose [`Pattern`] matches its [`Subject`]:
 //!
 //! ```
-//! use sinew_bus::{Pattern, Router, Subject, SubscriptionKey};
+//! use sinew_bus::{Pattern, Role, Router, Subject, SubscriptionKey};
 //!
 //! let mut router = Router::<()>::default();
 //! let key = SubscriptionKey { connection: 1, number: 7 };
-//! router.subscribe(key, Pattern::try_from("orders.*.paid")?, ())?;
+//! router.subscribe(key, Pattern::try_from("orders.*.paid")?, Role::Hearer, ())?;
 //!
 //! let route = router.route(&Subject::try_from("orders.eu.paid")?);
-//! assert_eq!(route.targets()[0].key, key);
+//! assert_eq!(route.hearers()[0].key, key);
 //! # Ok::<(), sinew_bus::Error>(())
 //! ```
 //!
@@ -23,25 +23,37 @@ mod subject;
 pub use subject::Subject;
 mod pattern;
 pub use pattern::Pattern;
+mod headers;
+pub use headers::{HEADERS_BYTES_MAX, HEADERS_MAX, Headers};
 mod router;
-pub use router::{GenerationWatch, Route, Router, SubscriptionKey, TOKENS_PER_CONNECTION_MAX_DEFAULT, Target};
+pub use router::{
+    GenerationWatch, Role, Rotation, Route, Router, SubscriptionKey, TOKENS_PER_CONNECTION_MAX_DEFAULT, Target,
+};
 mod route_cache;
 mod trie;
 pub use route_cache::{ROUTE_CACHE_ENTRIES_DEFAULT, RouteCache};
 mod budget;
 pub use budget::Budget;
 mod backlog;
-pub use backlog::{Backlog, BacklogLimits, Counts, Due, Offer};
+pub use backlog::{Backlog, BacklogLimits, Counts, Due, Offer, Overflow, Pushed};
+mod retained;
+pub use retained::{RetainedFull, RetainedLimits};
+mod accounting;
+mod requests;
+pub use accounting::{Accounting, Dropped, SUBJECTS_COUNTED_MAX_DEFAULT};
 mod protocol;
-pub use protocol::{SERVICE, Tally};
+pub use protocol::{Kept, Receipt, SERVICE, Tally};
+mod brake;
 mod broker;
 mod outlet;
 pub use broker::{Broker, BusLimits};
 mod inbox;
+mod reader;
+pub use reader::Message;
 mod subscription;
-pub use subscription::{Delivery, Gap, Message, SubscribeOptions, Subscription};
+pub use subscription::{Delivery, Gap, SubscribeOptions, Subscription};
 mod client;
-pub use client::Bus;
+pub use client::{Asked, Bus, PublishOptions, RequestOptions, Responder};
 mod publisher;
 pub use publisher::Publisher;
 mod typed;

@@ -9,9 +9,8 @@
 //! a change of subscriptions costs nothing here.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 
-use crate::{Route, Router, Subject};
+use crate::Subject;
 
 /// How many places for routes a connection has unless told otherwise. About half as many subjects fit without pushing
 /// each other out, more than most programs publish to; at 40 bytes a place, and a subject and a route where it is used,
@@ -23,7 +22,8 @@ const WAYS: usize = 4;
 /// Entries at the first use; the table doubles from here when a set is full.
 const ENTRIES_FIRST: usize = 16;
 
-/// The routes that one connection used lately. Takes no memory until the first is kept.
+/// What one connection looked up lately for its subjects: `T` is a route, or what else goes with it. Takes no memory
+/// until the first is kept.
 #[derive(Debug)]
 pub struct RouteCache<T> {
     slots: Vec<Option<Slot<T>>>,
@@ -40,7 +40,7 @@ struct Slot<T> {
     hash: u64,
     generation: u64,
     subject: Box<[u8]>,
-    route: Arc<Route<T>>,
+    route: T,
 }
 
 impl<T> Default for RouteCache<T> {
@@ -60,7 +60,7 @@ impl<T> RouteCache<T> {
     /// subjects are ever kept, so whoever finds a route need not check the subject. Does not allocate; costs one
     /// comparison for the subject of the last call, else a hash and a comparison.
     #[inline]
-    pub fn lookup(&mut self, generation: u64, subject: &[u8]) -> Option<&Arc<Route<T>>> {
+    pub fn lookup(&mut self, generation: u64, subject: &[u8]) -> Option<&T> {
         let index =
             if self.holds(self.last, generation, subject) { self.last } else { self.find(generation, subject)? };
         self.slots[index].as_ref().map(|slot| &slot.route)
@@ -68,7 +68,7 @@ impl<T> RouteCache<T> {
 
     /// Keeps a route that the router gave in this generation: where others change the router, both are read under one
     /// lock. Copies the subject.
-    pub fn insert(&mut self, generation: u64, subject: &Subject, route: Arc<Route<T>>) {
+    pub fn insert(&mut self, generation: u64, subject: &Subject, route: T) {
         let subject = subject.as_bytes();
         let hash = self.seed.hash(subject);
         if self.slots.is_empty() {
@@ -143,19 +143,6 @@ impl<T> RouteCache<T> {
     }
 }
 
-impl<T: Clone> RouteCache<T> {
-    /// The route of a subject, from here or else from the router.
-    pub fn route(&mut self, router: &Router<T>, subject: &Subject) -> Arc<Route<T>> {
-        let generation = router.generation();
-        if let Some(route) = self.lookup(generation, subject.as_bytes()) {
-            return Arc::clone(route);
-        }
-        let route = router.route(subject);
-        self.insert(generation, subject, Arc::clone(&route));
-        route
-    }
-}
-
 /// A seeded hash for short byte strings: 16 bytes at a time, multiplied to 128 bits and folded, as wyhash does it. Not
 /// fit for a table that degrades when hashes collide; this one does not.
 #[derive(Debug)]
@@ -210,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_small() {
-        assert_eq!(size_of::<Option<Slot<()>>>(), 40);
+        assert_eq!(size_of::<Option<Slot<std::sync::Arc<()>>>>(), 40);
     }
 
     #[test]
@@ -230,17 +217,16 @@ mod tests {
 
     #[test]
     fn it_never_grows_beyond_its_limit_and_keeps_most_of_what_fits() {
-        let router = Router::<()>::default();
         let mut cache = RouteCache::with_entries_max(1000);
         let subjects: Vec<_> =
             (0..5000).map(|n| Subject::try_from(format!("sensor.{n}.temperature")).expect("a subject")).collect();
         for subject in &subjects[..512] {
-            cache.route(&router, subject);
+            cache.insert(1, subject, ());
         }
         let kept = subjects[..512].iter().filter(|s| cache.lookup(1, s.as_bytes()).is_some()).count();
         assert!(kept > 400, "only {kept} of 512 were kept in 1,024 places");
         for subject in &subjects {
-            cache.route(&router, subject);
+            cache.insert(1, subject, ());
             assert!(cache.lookup(1, subject.as_bytes()).is_some(), "the newest is always kept");
         }
         assert_eq!(cache.slots.len(), 1024);

@@ -1,10 +1,11 @@
 //! Who hears what. Invariants:
 //!
-//! 1. A subscription has one pattern, so a route names it at most once.
+//! 1. A subscription has one pattern and one role, so a route names it at most once, in one place.
 //! 2. Every change of what anybody hears changes the generation, and nothing else does but [`Router::invalidate`]. So
 //!    a route that was made at the present generation is right, and a cache need not be told of changes.
 //! 3. A route is in the order of its keys: the same subscriptions give the same route, whatever order they came in,
 //!    and those of one connection stand together.
+//! 4. A queue group is known by its name alone: whatever patterns its members have, it stands once on a route.
 //!
 //! How many subscriptions a connection may have is judged by the caller. What they cost is bounded here, by their tokens:
 //! one takes about 120 bytes where no other pattern shares it, and a route may have to visit each of them once.
@@ -12,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::trie::Node;
 use crate::{Error, Pattern, Result, Subject};
@@ -31,26 +32,103 @@ pub struct SubscriptionKey {
     pub number: u32,
 }
 
+/// What a subscription is to the messages that match it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Role {
+    /// It hears every message.
+    #[default]
+    Hearer,
+    /// It is one of the queue group of this name, which hears every message once, whatever its members' patterns.
+    Member(Arc<str>),
+    /// It answers requests and hears nothing else.
+    Responder,
+}
+
 /// A subscription on a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target<T> {
     /// Which one.
     pub key: SubscriptionKey,
+    /// What it is to the message.
+    pub role: Role,
     /// What the caller gave with it: where the messages go, so that delivering needs no look-up.
     pub to: T,
 }
 
-/// Everybody who hears a subject, in the order of their keys.
-#[derive(Debug, PartialEq, Eq)]
+/// Everybody who hears a subject. Hearers, the members of each group, and responders are in the order of their keys,
+/// the groups in the order of their names.
+#[derive(Debug)]
 pub struct Route<T> {
-    targets: Vec<Target<T>>,
+    hearers: Vec<Target<T>>,
+    groups: Vec<Rotation<T>>,
+    responders: Rotation<T>,
 }
 
 impl<T> Route<T> {
-    /// The subscriptions, each once, those of one connection side by side.
+    /// The subscriptions that hear every message, each once, those of one connection side by side.
     #[inline]
-    pub fn targets(&self) -> &[Target<T>] {
-        &self.targets
+    pub fn hearers(&self) -> &[Target<T>] {
+        &self.hearers
+    }
+
+    /// The queue groups: each hears every message once.
+    #[inline]
+    pub fn groups(&self) -> &[Rotation<T>] {
+        &self.groups
+    }
+
+    /// Those who answer requests.
+    pub fn responders(&self) -> &Rotation<T> {
+        &self.responders
+    }
+
+    /// Whether no message with this subject is heard by anybody.
+    pub fn is_silent(&self) -> bool {
+        self.hearers.is_empty() && self.groups.is_empty()
+    }
+
+    fn of(targets: Vec<Target<T>>, first: usize) -> Self {
+        let (mut hearers, mut responders, mut members) = (Vec::new(), Vec::new(), BTreeMap::<_, Vec<_>>::new());
+        for target in targets {
+            match &target.role {
+                Role::Hearer => hearers.push(target),
+                Role::Responder => responders.push(target),
+                Role::Member(group) => members.entry(Arc::clone(group)).or_default().push(target),
+            }
+        }
+        let groups = members.into_iter().map(|(name, members)| Rotation::new(Some(name), members, first)).collect();
+        Self { hearers, groups, responders: Rotation::new(None, responders, first) }
+    }
+}
+
+/// Subscriptions that take turns.
+#[derive(Debug)]
+pub struct Rotation<T> {
+    name: Option<Arc<str>>,
+    members: Vec<Target<T>>,
+    next: AtomicUsize,
+}
+
+impl<T> Rotation<T> {
+    fn new(name: Option<Arc<str>>, members: Vec<Target<T>>, first: usize) -> Self {
+        Self { name, members, next: AtomicUsize::new(first) }
+    }
+
+    /// The group's name.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// All of them, in the order of their keys.
+    pub fn members(&self) -> &[Target<T>] {
+        &self.members
+    }
+
+    /// All of them, beginning with the one whose turn it is; the next call begins with the one behind it.
+    pub fn turn(&self) -> impl Iterator<Item = &Target<T>> + Clone {
+        let count = self.members.len();
+        let first = if count > 1 { self.next.fetch_add(1, Ordering::Relaxed) % count } else { 0 };
+        self.members[first..].iter().chain(&self.members[..first])
     }
 }
 
@@ -64,6 +142,8 @@ pub struct Router<T = ()> {
     tokens_per_connection_max: usize,
     generation: Arc<AtomicU64>,
     nobody: Arc<Route<T>>,
+    /// Whose turn it is first on the next route that is made: else every new route would begin with the same member.
+    turn: AtomicUsize,
 }
 
 impl<T> Default for Router<T> {
@@ -81,7 +161,8 @@ impl<T> Router<T> {
             tokens: BTreeMap::new(),
             tokens_per_connection_max: tokens,
             generation: Arc::new(AtomicU64::new(1)),
-            nobody: Arc::new(Route { targets: Vec::new() }),
+            nobody: Arc::new(Route::of(Vec::new(), 0)),
+            turn: AtomicUsize::new(0),
         }
     }
 }
@@ -89,7 +170,7 @@ impl<T> Router<T> {
 impl<T: Clone> Router<T> {
     /// Adds a subscription. Fails with [`Error::SubscriptionInUse`] if there is one with this key, and with
     /// [`Error::TooManyTokens`] if the connection's patterns would grow beyond the limit; nothing is changed then.
-    pub fn subscribe(&mut self, key: SubscriptionKey, pattern: Pattern, to: T) -> Result<()> {
+    pub fn subscribe(&mut self, key: SubscriptionKey, pattern: Pattern, role: Role, to: T) -> Result<()> {
         let Entry::Vacant(vacant) = self.patterns.entry(key) else {
             return Err(Error::SubscriptionInUse { connection: key.connection, number: key.number });
         };
@@ -99,7 +180,7 @@ impl<T: Clone> Router<T> {
             return Err(Error::TooManyTokens { connection: key.connection, tokens, max });
         }
         self.tokens.insert(key.connection, tokens);
-        self.root.insert(pattern.tokens(), Target { key, to });
+        self.root.insert(pattern.tokens(), Target { key, role, to });
         vacant.insert(pattern);
         self.invalidate();
         Ok(())
@@ -136,7 +217,7 @@ impl<T: Clone> Router<T> {
             return Arc::clone(&self.nobody);
         }
         targets.sort_unstable_by_key(|target| target.key);
-        Arc::new(Route { targets })
+        Arc::new(Route::of(targets, self.turn.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// The pattern of a subscription.
@@ -203,7 +284,7 @@ mod tests {
         for number in 0..100 {
             let texts = ["a.b.c".into(), "a.*.c".into(), "a.>".into(), format!("x.{number}.y"), "*.b".into()];
             for (text, connection) in texts.iter().zip(1..) {
-                router.subscribe(key(connection, number), pattern(text), ()).expect("a new key");
+                router.subscribe(key(connection, number), pattern(text), Role::Hearer, ()).expect("a new key");
             }
         }
         assert_eq!(router.root.count(), 1 + 5 + 1 + 200 + 2, "root, a.b.c and a.*.c, x, its two hundred, *.b");
@@ -215,15 +296,16 @@ mod tests {
     #[test]
     fn the_tokens_of_a_connection_are_limited() {
         let mut router = Router::with_tokens_per_connection_max(5);
-        let mut subscribe = |number, text| router.subscribe(key(1, number), pattern(text), ()).map(|()| number);
+        let mut subscribe =
+            |number, text| router.subscribe(key(1, number), pattern(text), Role::Hearer, ()).map(|()| number);
         assert!(subscribe(1, "a.*.>").is_ok());
         let refused = subscribe(2, "a.b.c").expect_err("six");
         assert!(matches!(refused, Error::TooManyTokens { connection: 1, tokens: 6, max: 5 }), "{refused}");
         assert!(subscribe(2, "a.b").is_ok());
         assert!(subscribe(3, "a").is_err());
-        router.subscribe(key(2, 1), pattern("a"), ()).expect("another connection has its own");
+        router.subscribe(key(2, 1), pattern("a"), Role::Hearer, ()).expect("another connection has its own");
         router.unsubscribe(key(1, 2)).expect("there");
-        router.subscribe(key(1, 3), pattern("x.y"), ()).expect("room again");
+        router.subscribe(key(1, 3), pattern("x.y"), Role::Hearer, ()).expect("room again");
         assert_eq!(router.root.count(), 1 + 2 + 2, "a.*, x.y");
     }
 
@@ -241,10 +323,10 @@ mod tests {
             assert_eq!(watch.now(), router.generation());
             std::mem::replace(&mut last, router.generation()) != router.generation()
         };
-        router.subscribe(key(1, 1), pattern("a"), ()).expect("a new key");
+        router.subscribe(key(1, 1), pattern("a"), Role::Hearer, ()).expect("a new key");
         assert!(changed(&router));
         assert!(matches!(
-            router.subscribe(key(1, 1), pattern("b"), ()),
+            router.subscribe(key(1, 1), pattern("b"), Role::Hearer, ()),
             Err(Error::SubscriptionInUse { connection: 1, number: 1 })
         ));
         assert!(router.unsubscribe(key(1, 2)).is_none());

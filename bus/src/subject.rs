@@ -36,6 +36,11 @@ impl Subject {
         &self.0
     }
 
+    /// The same on bytes of its own, for what is kept for long.
+    pub(crate) fn to_owned_bytes(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
+
     /// Whether it begins with `$`, where only the server publishes.
     #[inline]
     pub fn is_reserved(&self) -> bool {

@@ -8,30 +8,42 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use sinew_session::{Header, Run};
+use sinew_session::Header;
 
 use crate::client::Bus;
 use crate::inbox::{Inbox, Item};
-use crate::protocol::{SERVICE, Tally, count_head, subject_of, verb};
-use crate::{BacklogLimits, Error, Result, Subject};
+use crate::protocol::{SERVICE, Tally, count_head, verb};
+use crate::reader::{Event, Message, Reader};
+use crate::{BacklogLimits, Error, Overflow, Result};
 
 /// Bytes consumed before they are counted in the inbox, so that a message costs no lock.
 const CONSUME_STEP: u64 = 16 * 1024;
 
-/// How much may be on its way to a subscriber, and how much may wait for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a subscription is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscribeOptions {
     /// Bytes that the server sends ahead of what was consumed. They wait in this process: its memory for a subscriber
     /// that does not keep up. Default 2 MiB: more than a fast connection carries while a thread is not scheduled.
     pub window_bytes: usize,
-    /// What waits at the server beyond that; when it is full the oldest is dropped and told as
-    /// [`Delivery::Lagged`]. The server's own limits bound it.
+    /// What waits at the server beyond that. The server's own limits bound it.
     pub queue: BacklogLimits,
+    /// What happens when that is full too. Default: the oldest is dropped.
+    pub overflow: Overflow,
+    /// The queue group that it is one of: each message goes to one member. A token of at most 64 bytes. Default: none.
+    pub group: Option<String>,
+    /// Whether it hears the kept values of its pattern first. A member of a group never does. Default: yes.
+    pub retained: bool,
 }
 
 impl Default for SubscribeOptions {
     fn default() -> Self {
-        Self { window_bytes: 2 << 20, queue: BacklogLimits::default() }
+        Self {
+            window_bytes: 2 << 20,
+            queue: BacklogLimits::default(),
+            overflow: Overflow::default(),
+            group: None,
+            retained: true,
+        }
     }
 }
 
@@ -55,30 +67,19 @@ pub enum Gap {
     Unknown,
 }
 
-/// A message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// What it is about.
-    pub subject: Subject,
-    /// Its payload. It shares a receive buffer: copy what is kept for long.
-    pub body: Bytes,
-}
-
 /// A confirmed subscription. Dropping it ends it at the server, without waiting.
 #[derive(Debug)]
 pub struct Subscription {
     bus: Bus,
     pub(crate) inbox: Arc<Inbox>,
     items: VecDeque<Item>,
-    records: Bytes,
-    at: usize,
+    reader: Reader,
     consumed: u64,
-    subject: Option<Subject>,
 }
 
 impl Subscription {
     pub(crate) fn new(bus: Bus, inbox: Arc<Inbox>) -> Self {
-        Self { bus, inbox, items: VecDeque::new(), records: Bytes::new(), at: 0, consumed: 0, subject: None }
+        Self { bus, inbox, items: VecDeque::new(), reader: Reader::default(), consumed: 0 }
     }
 
     /// The next message or loss; `None` once the session has ended and everything that came was given out, then
@@ -87,9 +88,22 @@ impl Subscription {
         poll_fn(|cx| self.poll_delivery(cx)).await
     }
 
-    /// Why nothing more comes.
+    pub(crate) async fn next_event(&mut self) -> Option<Event> {
+        poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    /// Why nothing more comes; `None` while it goes on, and after a [`drain`](Self::drain) that came to its end.
     pub fn end(&self) -> Option<Error> {
-        self.inbox.ended().map(Error::Session)
+        self.inbox.ended()
+    }
+
+    /// Lets nothing new match any more, and still gives out what waits here and at the server; then
+    /// [`next`](Self::next) gives `None`. One round trip, after which go on reading.
+    ///
+    /// # Errors
+    /// `Session` if the server could not be asked.
+    pub async fn drain(&mut self) -> Result<()> {
+        self.bus.drain(&self.inbox).await
     }
 
     /// The pattern that was subscribed.
@@ -107,42 +121,34 @@ impl Subscription {
 
     #[inline]
     fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        self.poll_event(cx).map(|event| {
+            Some(match event? {
+                Event::Message(message) | Event::Asked { message, .. } => Delivery::Message(message),
+                Event::Lagged(count) => Delivery::Lagged(count),
+                Event::Gap(gap) => Delivery::Gap(gap),
+            })
+        })
+    }
+
+    #[inline]
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         loop {
-            if let Some(message) = self.next_message() {
-                return Poll::Ready(Some(Delivery::Message(message)));
+            if let Some(event) = self.reader.next(&mut self.consumed) {
+                if self.consumed >= CONSUME_STEP {
+                    self.give_back();
+                }
+                return Poll::Ready(Some(event));
             }
             match self.items.pop_front() {
-                Some(Item::Records(records)) => (self.records, self.at) = (records, 0),
-                Some(Item::Lagged(count)) => return Poll::Ready(Some(Delivery::Lagged(count))),
-                Some(Item::Gap(gap)) => return Poll::Ready(Some(Delivery::Gap(gap))),
+                Some(Item::Records(records)) => self.reader.feed(records),
+                Some(Item::Lagged(count)) => return Poll::Ready(Some(Event::Lagged(count))),
+                Some(Item::Gap(gap)) => return Poll::Ready(Some(Event::Gap(gap))),
                 None => {
                     self.give_back();
                     if !ready!(self.inbox.poll_take(&mut self.items, cx)) {
                         return Poll::Ready(None);
                     }
                 }
-            }
-        }
-    }
-
-    #[inline]
-    fn next_message(&mut self) -> Option<Message> {
-        loop {
-            let record = Run::resume(&self.records, self.at)?.next()?;
-            let subject = subject_of(&record).unwrap_or_default();
-            if self.subject.as_ref().is_none_or(|last| last.as_bytes() != subject) {
-                self.subject = Subject::try_from(Bytes::copy_from_slice(subject)).ok();
-            }
-            let message = self.subject.clone().map(|subject| Message { subject, body: record.body_shared() });
-            let size = record.size();
-            self.at += size;
-            self.consumed += size as u64;
-            if self.consumed >= CONSUME_STEP {
-                self.give_back();
-            }
-            // Our servers check subjects. What another one sends under none is left out, and what follows is not.
-            if message.is_some() {
-                return message;
             }
         }
     }

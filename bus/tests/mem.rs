@@ -40,7 +40,7 @@ async fn next(subscription: &mut Subscription) -> Delivery {
 }
 
 fn message(name: &str, body: impl Into<bytes::Bytes>) -> Delivery {
-    Delivery::Message(Message { subject: subject(name), body: body.into() })
+    Delivery::Message(Message::new(subject(name), body))
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,7 +81,10 @@ async fn a_slow_subscriber_loses_the_oldest_and_is_told_exactly() {
     let _server = serve(&endpoint).await;
     let (alice, bob) = (connect(&endpoint).await, connect(&endpoint).await);
     let queue = sinew_bus::BacklogLimits { records_max: 10, bytes_max: 1 << 20 };
-    let mut slow = bob.subscribe_with(&pattern("s"), SubscribeOptions { window_bytes: 200, queue }).await.unwrap();
+    let mut slow = bob
+        .subscribe_with(&pattern("s"), SubscribeOptions { window_bytes: 200, queue, ..SubscribeOptions::default() })
+        .await
+        .unwrap();
     for index in 0..1_000_u32 {
         alice.publish(&subject("s"), index.to_le_bytes().to_vec()).await.unwrap();
     }

@@ -117,7 +117,7 @@ async fn subscriber(
         let (bytes, records) = ([600, 5_000, 200_000][random.below(3)], [5, 50, 100_000][random.below(3)]);
         let window = bytes + numbers.fetch_add(1, Ordering::Relaxed);
         let queue = BacklogLimits { records_max: records, bytes_max: 1 << 20 };
-        let options = SubscribeOptions { window_bytes: window as usize, queue };
+        let options = SubscribeOptions { window_bytes: window as usize, queue, ..SubscribeOptions::default() };
         let text = PATTERNS[random.below(PATTERNS.len())];
         let wished = pattern(text);
         let asking = bus.subscribe_with(&wished, options);

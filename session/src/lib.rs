@@ -49,6 +49,7 @@ mod sessions;
 pub use server::{Server, ServerBuilder};
 mod error;
 pub use error::{Error, Result};
+pub use sinew_auth::{Operation, Resource};
 pub use sinew_transport_api::Lane;
 #[cfg(test)]
 mod golden;

@@ -112,6 +112,11 @@ impl<'a> Record<'a> {
     pub fn size(&self) -> usize {
         self.end - self.start
     }
+
+    /// This record as a run of its own.
+    pub fn as_run(&self) -> Run<'a> {
+        Run { block: self.block, at: self.start, end: self.end }
+    }
 }
 
 /// Consecutive records of one block.

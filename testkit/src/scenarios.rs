@@ -112,8 +112,11 @@ pub async fn large_messages(setup: &Setup) {
 /// If the sums do not add up.
 pub async fn slow_subscriber(setup: &Setup) {
     let (alice, bob, carol) = (setup.bus(0).await, setup.bus(1).await, setup.bus(0).await);
-    let options =
-        SubscribeOptions { window_bytes: 4_000, queue: BacklogLimits { records_max: 50, bytes_max: 1 << 20 } };
+    let options = SubscribeOptions {
+        window_bytes: 4_000,
+        queue: BacklogLimits { records_max: 50, bytes_max: 1 << 20 },
+        ..SubscribeOptions::default()
+    };
     let mut slow = soon("subscribing", bob.subscribe_with(&pattern("s"), options)).await.expect("it stands");
     let mut fast = soon("subscribing", carol.subscribe(&pattern("s"))).await.expect("it stands");
     for index in 0..5_000_u32 {

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     fn check(format: Format, body: &'static [u8], expected: &str) {
-        let message = Message { subject: Subject::try_from("a.b").unwrap(), body: body.into() };
+        let message = Message::new(Subject::try_from("a.b").unwrap(), body);
         let mut out = Vec::new();
         format.write(&Delivery::Message(message), &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
