@@ -1,21 +1,38 @@
-//! Publish and subscribe by subject.
+//! The message bus: publish and subscribe by subject, queue groups, requests, last values, counted losses.
 //!
-//! A message goes to every subscription whose [`Pattern`] matches its [`Subject`]:
+//! A server offers a [`Broker`]; a client puts a [`Bus`] on its session:
 //!
 //! ```
-//! use sinew_bus::{Pattern, Role, Router, Subject, SubscriptionKey};
+//! use std::sync::Arc;
+//! use sinew_bus::{Broker, Bus, Delivery, Pattern, Subject};
+//! use sinew_session::{ServerBuilder, Session, SessionOptions};
+//! use sinew_transport_api::auth::AdmitEveryone;
+//! use sinew_transport_api::{ListenOptions, Registry, Security};
 //!
-//! let mut router = Router::<()>::default();
-//! let key = SubscriptionKey { connection: 1, number: 7 };
-//! router.subscribe(key, Pattern::try_from("orders.*.paid")?, Role::Hearer, ())?;
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let listen = ListenOptions::new(Security::Plaintext, Arc::new(AdmitEveryone));
+//! let server = ServerBuilder::new(Registry::linked()?)
+//!     .listen("mem://front-page".parse()?, listen)
+//!     .service(Arc::new(Broker::default()))
+//!     .start()
+//!     .await?;
 //!
-//! let route = router.route(&Subject::try_from("orders.eu.paid")?);
-//! assert_eq!(route.hearers()[0].key, key);
-//! # Ok::<(), sinew_bus::Error>(())
+//! let session = Session::connect(&server.endpoints()[0], SessionOptions::new(Security::Plaintext, None)?).await?;
+//! let bus = Bus::new(&session)?;
+//! let mut orders = bus.subscribe(&Pattern::try_from("orders.*.paid")?).await?; // registered when this returns
+//! bus.publish(&Subject::try_from("orders.eu.paid")?, "17 euros").await?;
+//! let Some(Delivery::Message(message)) = orders.next().await else { panic!("a message") };
+//! assert_eq!(message.body, "17 euros");
+//! bus.close().await?; // nothing published before is lost
+//! server.drain().await;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The rules are pure: names ([`Subject`], [`Pattern`]), who hears what ([`Router`], [`RouteCache`]), and what one
-//! subscription was handed, still waits for or lost ([`Backlog`]). No socket, task or clock is in them.
+//! The rules are pure: names ([`Subject`], [`Pattern`]), who hears what ([`Router`], [`RouteCache`]), what one
+//! subscription was handed, still waits for or lost ([`Backlog`]), last values, requests under way, accounts. No socket,
+//! task or clock is in them.
 
 mod name;
 pub use name::{NAME_BYTES_MAX, NameFault, is_reserved};
