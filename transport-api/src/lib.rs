@@ -49,6 +49,8 @@ mod endpoint;
 pub use endpoint::{Endpoint, EndpointError};
 mod options;
 pub use options::{ConnectOptions, Limits, ListenOptions, Security};
+mod crowd;
+pub use crowd::{Crowd, CrowdPlace};
 mod peer;
 pub use peer::{PathStats, Peer};
 mod error;

@@ -66,8 +66,13 @@ pub struct Limits {
     pub queue_bytes_max: usize,
     /// Connections of a listener, in all. Default 10,000.
     pub connections_max: usize,
-    /// Connections of a listener whose handshake is not over, in all. Default 256.
+    /// Connections of a listener whose handshake is not over, in all. A newcomer that is one too many is let wait, and
+    /// the one that has waited longest goes ([`Crowd`](crate::Crowd)). Default 512: as many as a
+    /// core can admit in half a second, and 128 MiB at worst, if each has sent all of a largest block but its end.
     pub pending_max: usize,
+    /// The same of one address, where the transport can see it; of IPv6 the first 64 bits count. Default 256: half of
+    /// them, so that no single machine can take all, and all programs of one can still come at once.
+    pub pending_per_address_max: usize,
     /// How long a handshake may take at the listener. Default 3 s.
     pub handshake_timeout: Duration,
     /// How long an orderly close may take. Default 5 s.
@@ -80,7 +85,8 @@ impl Default for Limits {
             block_bytes_max: 256 * 1024,
             queue_bytes_max: 4 * 1024 * 1024,
             connections_max: 10_000,
-            pending_max: 256,
+            pending_max: 512,
+            pending_per_address_max: 256,
             handshake_timeout: Duration::from_secs(3),
             close_timeout: Duration::from_secs(5),
         }
