@@ -58,7 +58,7 @@ impl Owner {
             }
             turn = 0;
             tokio::select! {
-                told = self.dealer.told() => if told? == Some(Event::Disconnected) {
+                told = self.dealer.told() => if matches!(told?, Some(Event::Disconnected(_))) {
                     // What had arrived before is still given out.
                     while self.receive()? == TURN {}
                     self.link.end(End::Lost("the connection was cut".to_owned()));

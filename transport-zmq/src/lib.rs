@@ -12,8 +12,10 @@
 //! Lanes share one queue and one window: order holds even across them.
 //!
 //! **Limits of libzmq that show.** It ends a listener's connections with the listener, so a closed listener keeps its
-//! address until the last of its connections has ended. It cannot disconnect a peer: one that was cut off is ignored
-//! until it goes. A CURVE client that is refused learns that it is, not why.
+//! address until the last of its connections has ended. It cannot disconnect a peer: one that was cut off is ignored at
+//! once, and a second later, or at once if it floods, the TCP connection is ended underneath (`router/wires.rs`). What
+//! libzmq takes in of a flood until then, and parts of a message that never ends, are bounded in time, not in bytes. A
+//! CURVE client that is refused learns that it is, not why.
 //!
 //! Needs libzmq with CURVE, which the published `zmq-sys` does not build: see the README for the two lines of `[patch]`
 //! that a project wants, which the error at the first `bind` or `connect` also quotes.
@@ -43,6 +45,7 @@ mod client;
 mod connection;
 mod context;
 mod curve;
+mod descriptor;
 mod frames;
 mod link;
 mod listener;

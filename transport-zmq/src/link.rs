@@ -90,6 +90,9 @@ enum Inward {
     Told,
 }
 
+/// Why a peer that floods is ended.
+pub(crate) const OVERRUN: &str = "it sent more than the window it was granted";
+
 /// How a connection ended otherwise than in order.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
@@ -309,7 +312,7 @@ impl Link {
             return Err("it sent a block above the limit");
         }
         if state.held >= state.window {
-            return Err("it sent more than the window it was granted");
+            return Err(OVERRUN);
         }
         state.held += bytes.len() + BLOCK_OVERHEAD;
         if state.halves == 0 {

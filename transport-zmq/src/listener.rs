@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::address::{Kind, place};
 use crate::curve::Door;
-use crate::monitor::{FAILURES, Monitored};
+use crate::monitor::{LISTENING, Monitored};
 use crate::options::{set_curve_server, set_domain, set_router, set_shared};
 use crate::porch::Porch;
 use crate::router::{Closing, Router, Rules};
@@ -32,7 +32,7 @@ pub(crate) async fn bind(endpoint: &Endpoint, kind: Kind, options: &ListenOption
     };
     let socket = Socket::open(zmq_sys::ZMQ_ROUTER).map_err(failed)?;
     set_up(&socket, options, &door).map_err(failed)?;
-    let monitored = Monitored::new(socket, FAILURES | zmq_sys::ZMQ_EVENT_CLOSED).map_err(failed)?;
+    let monitored = Monitored::new(socket, LISTENING).map_err(failed)?;
     monitored.socket().bind(&address).map_err(|cause| match cause.kind() {
         io::ErrorKind::AddrInUse => Error::AddressInUse { endpoint: endpoint.to_string() },
         _ => failed(cause),

@@ -129,3 +129,5 @@ impl fmt::Debug for Message {
 pub(crate) const USER_ID: &CStr = c"User-Id";
 /// The name of a property, for [`Message::property`].
 pub(crate) const PEER_ADDRESS: &CStr = c"Peer-Address";
+/// The name of a property, for [`Message::property`]: the connection's descriptor, as a number.
+pub(crate) const DESCRIPTOR: &CStr = c"__fd";

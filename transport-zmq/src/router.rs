@@ -6,7 +6,9 @@
 //! and tried again at each wake-up.
 
 mod admission;
+mod ending;
 mod peers;
+mod wires;
 
 use std::io;
 use std::sync::Arc;
@@ -19,8 +21,9 @@ use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::admission::Rules;
 use self::peers::{Peers, Stage};
+use self::wires::{WireId, Wires};
 use crate::client::next_message;
-use crate::frames::{Code, Frame, Refuse};
+use crate::frames::Frame;
 use crate::link::{Doorbell, End, Outgoing};
 use crate::message::Message;
 use crate::monitor::{Event, Monitored};
@@ -43,10 +46,23 @@ pub(crate) struct Router {
     closing: Arc<Closing>,
     doorbell: Arc<Doorbell>,
     peers: Peers,
+    wires: Wires,
+    /// Those whose TCP connection is to be ended now.
+    doomed: Vec<WireId>,
+    /// Peers of which it is not sure yet which connection is theirs.
+    unsure: Vec<Unsure>,
     /// Places of peers that want to send, and of those that were full.
     wanting: Vec<usize>,
     parked: Vec<usize>,
     unbound: bool,
+}
+
+/// From when on it is sure that a peer is that of a connection, if it is still there then.
+struct Unsure {
+    from: Instant,
+    slot: usize,
+    serial: u64,
+    wire: WireId,
 }
 
 /// How a listener asks its router to end, and learns that it takes nobody any more.
@@ -86,12 +102,15 @@ impl Closing {
 impl Router {
     pub(crate) fn new(router: Monitored, rules: Rules, porch: Arc<Porch>, closing: Arc<Closing>) -> Self {
         Self {
+            wires: Wires::new(rules.limits()),
             router,
             rules,
             porch,
             closing,
             doorbell: Arc::default(),
             peers: Peers::default(),
+            doomed: Vec::new(),
+            unsure: Vec::new(),
             wanting: Vec::new(),
             parked: Vec::new(),
             unbound: false,
@@ -107,9 +126,11 @@ impl Router {
     async fn serve(&mut self) -> io::Result<()> {
         let mut turn = 0;
         loop {
-            turn += self.receive()? + self.send()?;
+            let received = self.receive()?;
+            turn += received + self.send()?;
             self.read_monitor()?;
-            self.look_at_the_clock();
+            self.look_at_the_clock(received < TURN);
+            self.end_doomed()?;
             if self.is_finished()? {
                 return Ok(());
             }
@@ -132,9 +153,10 @@ impl Router {
 
     async fn wait(&mut self) -> io::Result<()> {
         let parked = (!self.parked.is_empty()).then(|| Instant::now() + PARKED_RETRY);
-        let until = [self.peers.next_deadline(), parked].into_iter().flatten().min();
+        let unsure = self.unsure.iter().map(|unsure| unsure.from).min();
+        let until = [self.peers.next_deadline(), self.wires.next_due(), parked, unsure].into_iter().flatten().min();
         tokio::select! {
-            told = self.router.told() => told?.into_iter().for_each(|event| self.tell(event)),
+            told = self.router.told() => if let Some(event) = told? { self.tell(event) },
             () = self.doorbell.rung.notified() => {}
             () = self.closing.bell.notified() => {}
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
@@ -159,36 +181,43 @@ impl Router {
             while more && self.router.socket().receive(&mut rest)? {
                 more = rest.has_more();
             }
-            self.take_in(from.bytes(), message, one_part);
+            self.take_in(from.bytes(), message, one_part)?;
         }
         Ok(TURN)
     }
 
-    fn take_in(&mut self, from: &[u8], message: Message, one_part: bool) {
+    fn take_in(&mut self, from: &[u8], message: Message, one_part: bool) -> io::Result<()> {
         // What a peer sent carries properties of its connection; libzmq's own notices carry none.
         if message.bytes().is_empty() && one_part && message.property(c"Socket-Type").is_none() {
             match self.peers.find(from) {
                 Some(slot) => self.gone(slot, "the connection was cut"),
                 None => self.knocked(from),
             }
-            return;
+            return Ok(());
         }
-        let Some(slot) = self.peers.find(from) else { return };
+        let Some(slot) = self.peers.find(from) else { return Ok(()) };
+        if matches!(self.peers[slot].stage, Stage::Knocking) {
+            self.find_wire(slot, &message)?;
+        }
         let frame = if one_part { Frame::parse(message.bytes()) } else { Err("it sent a message of several parts") };
         let result = match (&self.peers[slot].stage, frame) {
-            (Stage::Ended, _) => return,
+            (Stage::Ended, _) => {
+                self.talks_on(slot, message.bytes().len());
+                return Ok(());
+            }
             (_, Err(why)) => Err(why),
             (Stage::Live(link), Ok(Frame::Block(lane))) => link.take_in_block(lane, message.into_block()),
             (Stage::Live(link), Ok(frame)) => link.take_in(&frame),
             (Stage::Knocking, Ok(Frame::Hello(terms))) => {
                 self.admit(slot, terms, &message);
-                return;
+                return Ok(());
             }
             (Stage::Knocking, Ok(_)) => Err("it did not begin with a hello"),
         };
         if let Err(why) = result {
             self.cut_off(slot, why);
         }
+        Ok(())
     }
 
     /// Sends what connections want to send, as far as libzmq takes it. Gives the number of messages.
@@ -230,46 +259,6 @@ impl Router {
         Ok(SHARE)
     }
 
-    /// All is sent: if nobody holds the connection any more, the peer is told, since libzmq cannot disconnect it.
-    fn leave_if_over(&mut self, slot: usize) {
-        let over = matches!(&self.peers[slot].stage, Stage::Live(link) if link.is_over());
-        if over {
-            self.dismiss(slot, Frame::Abort);
-        }
-    }
-
-    /// The peer broke a rule.
-    fn cut_off(&mut self, slot: usize, why: &'static str) {
-        match &self.peers[slot].stage {
-            Stage::Live(link) => {
-                link.end(End::Protocol(why));
-                self.dismiss(slot, Frame::Abort);
-            }
-            Stage::Knocking => {
-                let peer = format!("a peer of {}", self.rules.endpoint);
-                self.porch.report(Error::Protocol { peer, why: why.to_owned() });
-                self.dismiss(slot, Frame::Refuse(Refuse::new(Code::Protocol, 0, why)));
-            }
-            Stage::Ended => {}
-        }
-    }
-
-    /// Ends a peer with a last word.
-    fn dismiss(&mut self, slot: usize, word: Frame) {
-        self.peers.end(slot);
-        let peer = &mut self.peers[slot];
-        peer.out.clear();
-        peer.out.push_back(Outgoing::Control(word));
-        self.wanting.push(slot);
-    }
-
-    /// libzmq has no such peer any more.
-    fn gone(&mut self, slot: usize, why: &str) {
-        if let Stage::Live(link) = self.peers.remove(slot) {
-            link.end(End::Lost(why.to_owned()));
-        }
-    }
-
     fn read_monitor(&mut self) -> io::Result<()> {
         while let Some(event) = self.router.monitor.take()? {
             self.tell(event);
@@ -277,18 +266,25 @@ impl Router {
         Ok(())
     }
 
-    fn tell(&self, event: Event) {
+    fn tell(&mut self, event: Event) {
         match event {
+            Event::Accepted(descriptor, address) => self.accepted(descriptor, address),
+            Event::Disconnected(descriptor) => self.wires.closed(descriptor, Instant::now()),
             // The descriptor that listened is closed.
             Event::NotConnected if self.unbound => drop(self.closing.done.send_replace(FREE)),
             event => self.rules.explain(event).into_iter().for_each(|error| self.porch.report(error)),
         }
     }
 
-    fn look_at_the_clock(&mut self) {
+    /// `dry`: everything there was to receive has been.
+    fn look_at_the_clock(&mut self, dry: bool) {
         let now = Instant::now();
         while let Some(slot) = self.peers.late(now) {
             self.too_late(slot);
+        }
+        self.doomed.extend(std::iter::from_fn(|| self.wires.take_due(now)));
+        if dry {
+            self.be_sure(now);
         }
     }
 

@@ -171,7 +171,7 @@ async fn bad_hellos_are_reported_and_answered() {
 /// Bytes that are no ZMTP, or a ZMTP so old that it knows no handshake, leave nothing behind that counts as pending.
 #[tokio::test]
 async fn strangers_who_went_do_not_wait_for_admission() {
-    const STRANGERS: usize = 300;
+    const STRANGERS: usize = 600;
     let zmtp_2 = b"\xff\0\0\0\0\0\0\0\x01\x7f\x01\x05\0\x03abc\0\0";
     let zmtp_1 = b"\x04\0abc\x01\0";
     for secure in [false, true] {

@@ -160,7 +160,7 @@ impl Attempt<'_> {
     async fn say_hello(&self, dealer: &mut Monitored, terms: Terms) -> Result<(), Failure> {
         let mut hello = Message::copied(&Frame::Hello(terms).encode());
         while !matches!(dealer.socket().send(&mut hello)?, Sent::Done) {
-            if !dealer.socket().events()?.writable && dealer.told().await? == Some(Event::Disconnected) {
+            if !dealer.socket().events()?.writable && matches!(dealer.told().await?, Some(Event::Disconnected(_))) {
                 return Err(self.hung_up());
             }
         }
@@ -170,7 +170,7 @@ impl Attempt<'_> {
     async fn hear_answer(&self, dealer: &mut Monitored) -> Result<Terms, Failure> {
         let mut message = Message::new();
         while !dealer.socket().receive(&mut message)? {
-            if dealer.socket().events()?.readable || dealer.told().await? != Some(Event::Disconnected) {
+            if dealer.socket().events()?.readable || !matches!(dealer.told().await?, Some(Event::Disconnected(_))) {
                 continue;
             }
             if !dealer.socket().receive(&mut message)? {
@@ -202,7 +202,9 @@ impl Attempt<'_> {
                 peer: self.endpoint.to_string(),
                 why: "it does not speak ZeroMQ; check the port".to_owned(),
             },
-            (Event::NotConnected | Event::Disconnected | Event::Ready, _) => self.unreachable(None),
+            (Event::NotConnected | Event::Disconnected(_) | Event::Ready | Event::Accepted(..), _) => {
+                self.unreachable(None)
+            }
         })
     }
 

@@ -41,6 +41,10 @@ impl Rules {
         Self { endpoint, bound, kind, key, admit, limits, _door: door }
     }
 
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Takes a Unix socket's file away, which libzmq leaves behind; before the socket is closed, so that the file is ours.
     pub(super) fn remove_file(&self) {
         if self.kind == Kind::Ipc {
@@ -116,11 +120,7 @@ impl Router {
     /// libzmq says that a peer came.
     pub(super) fn knocked(&mut self, id: &[u8]) {
         let timeout = self.rules.limits.handshake_timeout.min(Duration::from_secs(86_400));
-        let slot = self.peers.insert(id, Instant::now() + timeout);
-        let max = self.rules.limits.pending_max;
-        if self.peers.knocking() > max {
-            self.dismiss(slot, Frame::Refuse(Refuse::new(Code::Pending, max, "")));
-        }
+        self.peers.insert(id, Instant::now() + timeout);
     }
 
     /// Its hello did not come.
@@ -135,7 +135,10 @@ impl Router {
 
     /// Its hello came.
     pub(super) fn admit(&mut self, slot: usize, theirs: Terms, message: &Message) {
-        let (address, ip) = peer_address(message.property(PEER_ADDRESS).as_deref(), &self.rules.endpoint);
+        let (told, ip) = peer_address(message.property(PEER_ADDRESS).as_deref(), &self.rules.endpoint);
+        // With the port, where it is sure.
+        let known = self.peers[slot].wire.and_then(|wire| self.wires.address(wire));
+        let address = known.map_or(told, |known| known.to_string());
         match self.judge(theirs, message, ip) {
             Ok(key) => self.let_in(slot, theirs, Peer { key, scheme: self.rules.kind.scheme().to_owned(), address }),
             Err(No { word, refusal }) => {

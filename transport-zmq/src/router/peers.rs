@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::wires::WireId;
 use crate::link::{Link, Outgoing};
 use crate::message::Message;
 
@@ -17,7 +18,11 @@ pub(super) struct Peer {
     pub(super) out: VecDeque<Outgoing>,
     /// The message that did not fit.
     pub(super) message: Option<Message>,
-    serial: u64,
+    /// Its connection, once it is known.
+    pub(super) wire: Option<WireId>,
+    /// Bytes that came after its end.
+    pub(super) ignored: usize,
+    pub(super) serial: u64,
 }
 
 /// How far it is.
@@ -35,7 +40,6 @@ pub(super) struct Peers {
     places: Vec<Option<Peer>>,
     free: Vec<usize>,
     by_id: HashMap<Box<[u8]>, usize>,
-    knocking: usize,
     live: usize,
     /// When each hello is due, in order; those that came are skipped.
     deadlines: VecDeque<(Instant, usize, u64)>,
@@ -51,9 +55,8 @@ impl Peers {
             self.places.len() - 1
         });
         let (stage, out) = (Stage::Knocking, VecDeque::new());
-        self.places[slot] = Some(Peer { id: id.clone(), stage, out, message: None, serial });
+        self.places[slot] = Some(Peer { id: id.clone(), stage, out, message: None, wire: None, ignored: 0, serial });
         self.by_id.insert(id, slot);
-        self.knocking += 1;
         self.deadlines.push_back((hello_due, slot, serial));
         slot
     }
@@ -85,20 +88,11 @@ impl Peers {
     }
 
     fn change(&mut self, slot: usize, stage: Stage) -> Stage {
-        let add = |stage: &Stage| {
-            (usize::from(matches!(stage, Stage::Knocking)), usize::from(matches!(stage, Stage::Live(_))))
-        };
-        let (knocking, live) = add(&stage);
+        let lives = |stage: &Stage| usize::from(matches!(stage, Stage::Live(_)));
+        let live = lives(&stage);
         let before = std::mem::replace(&mut self[slot].stage, stage);
-        let (knocked, lived) = add(&before);
-        self.knocking = self.knocking + knocking - knocked;
-        self.live = self.live + live - lived;
+        self.live = self.live + live - lives(&before);
         before
-    }
-
-    /// How many wait for admission.
-    pub(super) fn knocking(&self) -> usize {
-        self.knocking
     }
 
     /// How many are connections.
