@@ -53,10 +53,9 @@ impl Admitted {
             ending: OnceLock::new(),
             delivered: AtomicBool::new(false),
             at_end: AtomicBool::new(false),
-            _place: self.place,
         });
         tokio::spawn(Pump::new(Arc::clone(&shared), self.words_in));
-        let halves = Arc::new(Halves { shared });
+        let halves = Arc::new(Halves { shared, _place: self.place });
         let sender = Box::new(QuicSender {
             halves: Arc::clone(&halves),
             data_lanes: self.data_lanes,
@@ -80,7 +79,6 @@ pub(crate) struct Shared {
     pub(crate) delivered: AtomicBool,
     /// We have given out everything up to the peer's goodbye.
     pub(crate) at_end: AtomicBool,
-    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// A lock that is held for short, plain pieces of code only.
@@ -212,6 +210,8 @@ impl Shared {
 /// Held by both halves. The connection ends when both are gone.
 struct Halves {
     shared: Arc<Shared>,
+    /// Its place among those of the listener.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for Halves {

@@ -1,13 +1,14 @@
 //! The door task of a listener: limits before anything is answered, the handshake, the question who is let in.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use quinn::{Incoming, SendStream, ServerConfig, VarInt};
 use sinew_auth::{Candidate, Claim, PeerKey, Refusal, tls_peer_key};
-use sinew_transport_api::{Connection, Endpoint, Error, ListenOptions, Result, Security};
+use sinew_transport_api::{Connection, Crowd, CrowdPlace, Endpoint, Error, ListenOptions, Result, Security};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::SCHEME;
@@ -38,48 +39,54 @@ pub(crate) struct Door {
     /// Places of connections, from the first packet to the end.
     places: Arc<Semaphore>,
     places_max: u32,
-    /// Places of those who are not accepted yet.
-    pending: Arc<Semaphore>,
-}
-
-/// The places a client takes.
-struct Places {
-    connection: OwnedSemaphorePermit,
-    pending: OwnedSemaphorePermit,
+    /// Those who are not accepted yet.
+    crowd: Crowd,
+    handshakes: JoinSet<CrowdPlace>,
+    by_place: HashMap<CrowdPlace, AbortHandle>,
 }
 
 impl Door {
     pub(crate) fn new(quic: quinn::Endpoint, rules: Rules, arrivals: mpsc::Sender<Result<Connection>>) -> Self {
         let limits = &rules.options.limits;
-        let most = |count: usize| count.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
-        let places_max = most(limits.connections_max);
+        let places_max = limits.connections_max.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         Self {
             quic,
             arrivals,
             places: Arc::new(Semaphore::new(places_max)),
             places_max: places_max as u32,
-            pending: Arc::new(Semaphore::new(most(limits.pending_max))),
+            crowd: Crowd::new(limits),
+            handshakes: JoinSet::new(),
+            by_place: HashMap::new(),
             rules: Arc::new(rules),
         }
     }
 
+    /// Who asks it knows how many connections are held.
+    pub(crate) fn occupancy(&self) -> Occupancy {
+        Occupancy { places: Arc::clone(&self.places), places_max: self.places_max as usize }
+    }
+
     /// Lets clients in until `stopping`, then says through `stopped` whether somebody is still connected, and turns
     /// clients away until nobody is.
-    pub(crate) async fn run(self, mut stopping: oneshot::Receiver<()>, stopped: oneshot::Sender<bool>) {
-        let mut handshakes = JoinSet::new();
+    pub(crate) async fn run(mut self, mut stopping: oneshot::Receiver<()>, stopped: oneshot::Sender<bool>) {
         loop {
             tokio::select! {
                 _ = &mut stopping => break,
-                Some(_) = handshakes.join_next() => {}
+                Some(ended) = self.handshakes.join_next() => {
+                    // One that was aborted has left the crowd before.
+                    if let Ok(place) = ended {
+                        self.crowd.leave(place);
+                        self.by_place.remove(&place);
+                    }
+                }
                 incoming = self.quic.accept() => match incoming {
-                    Some(incoming) => self.answer(incoming, &mut handshakes),
+                    Some(incoming) => self.answer(incoming),
                     None => return,
                 },
             }
         }
-        handshakes.shutdown().await;
-        let occupied = self.places.available_permits() < self.places_max as usize;
-        let _ = stopped.send(occupied);
+        self.handshakes.shutdown().await;
+        let _ = stopped.send(self.occupancy().is_held());
         tokio::select! {
             _ = self.places.acquire_many(self.places_max) => {}
             () = self.turn_away() => {}
@@ -93,43 +100,49 @@ impl Door {
     }
 
     /// Starts a handshake, asks for a proof of the address, or refuses.
-    fn answer(&self, incoming: Incoming, handshakes: &mut JoinSet<()>) {
+    fn answer(&mut self, incoming: Incoming) {
         let peer = incoming.remote_address();
-        let places = match self.places() {
-            Ok(places) => places,
-            Err(error) => {
-                tracing::warn!(%peer, %error, "refused a client");
-                incoming.refuse();
-                // Nobody may be listening to errors now, and another one follows.
-                let _ = self.arrivals.try_send(Err(error));
-                return;
-            }
+        let Ok(connection) = Arc::clone(&self.places).try_acquire_owned() else {
+            incoming.refuse();
+            return self.report("connections_max", self.rules.options.limits.connections_max);
         };
         // Half full: only who can be reached at the address that it says takes a place (RFC 9000, section 8.1).
-        let crowded = self.pending.available_permits() < self.rules.options.limits.pending_max / 2;
-        if crowded && !incoming.remote_address_validated() && incoming.may_retry() {
+        if self.crowd.is_half_full() && !incoming.remote_address_validated() && incoming.may_retry() {
             let _ = incoming.retry();
             return;
         }
+        let (place, gone) = self.crowd.enter(Some(peer.ip()));
+        if let Some(handshake) = gone.and_then(|gone| self.by_place.remove(&gone)) {
+            handshake.abort();
+            self.report("pending_max", self.rules.options.limits.pending_max);
+        }
         let (rules, arrivals) = (Arc::clone(&self.rules), self.arrivals.clone());
-        handshakes.spawn(async move {
-            let Places { connection, pending } = places;
+        let handshake = self.handshakes.spawn(async move {
             if let Some(arrival) = rules.let_in(incoming, peer, connection).await {
                 // An error says that the listener is gone, and the connection with it.
                 let _ = arrivals.send(arrival).await;
             }
-            drop(pending);
+            place
         });
+        self.by_place.insert(place, handshake);
     }
 
-    fn places(&self) -> Result<Places> {
-        let limits = &self.rules.options.limits;
-        let limit = |what, max| Error::Limit { endpoint: self.rules.endpoint.clone(), what, max };
-        let connection = Arc::clone(&self.places).try_acquire_owned();
-        let connection = connection.map_err(|_| limit("connections_max", limits.connections_max))?;
-        let pending = Arc::clone(&self.pending).try_acquire_owned();
-        let pending = pending.map_err(|_| limit("pending_max", limits.pending_max))?;
-        Ok(Places { connection, pending })
+    /// Nobody may be listening to errors now, and another one follows.
+    fn report(&self, what: &'static str, max: usize) {
+        let _ = self.arrivals.try_send(Err(Error::Limit { endpoint: self.rules.endpoint.clone(), what, max }));
+    }
+}
+
+/// How many connections of a listener are held.
+pub(crate) struct Occupancy {
+    places: Arc<Semaphore>,
+    places_max: usize,
+}
+
+impl Occupancy {
+    /// Whether somebody holds one.
+    pub(crate) fn is_held(&self) -> bool {
+        self.places.available_permits() < self.places_max
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::door::{Door, Rules};
+use crate::door::{Door, Occupancy, Rules};
 use crate::target::{Target, check_own_key};
 use crate::{socket, tls};
 
@@ -60,9 +60,10 @@ pub(crate) async fn bind(endpoint: &Endpoint, options: &ListenOptions) -> Result
     )
     .map_err(io)?;
     let door = Door::new(quic, Rules::new(&endpoint, target, config, options), arrivals);
+    let occupancy = door.occupancy();
     let door = tokio::spawn(door.run(stopping, stopped));
-    let open = Open { stop, has_stopped, door, weak_socket };
-    Ok(Box::new(QuicListener { endpoint, queue, open: Some(open) }))
+    let open = Open { stop, has_stopped };
+    Ok(Box::new(QuicListener { endpoint, queue, open: Some(open), door, occupancy, weak_socket }))
 }
 
 fn bind_first(endpoint: &Endpoint, addresses: Vec<SocketAddr>) -> Result<std::net::UdpSocket> {
@@ -84,6 +85,9 @@ struct QuicListener {
     endpoint: Endpoint,
     queue: mpsc::Receiver<Result<Connection>>,
     open: Option<Open>,
+    door: JoinHandle<()>,
+    occupancy: Occupancy,
+    weak_socket: Weak<dyn AsyncUdpSocket>,
 }
 
 /// What there is until the listener is closed. Dropping `stop` stops the door as well.
@@ -91,8 +95,21 @@ struct Open {
     stop: oneshot::Sender<()>,
     /// Says whether somebody is still connected.
     has_stopped: oneshot::Receiver<bool>,
-    door: JoinHandle<()>,
-    weak_socket: Weak<dyn AsyncUdpSocket>,
+}
+
+impl QuicListener {
+    /// Waits until the socket is closed, where nobody holds a connection.
+    async fn release(&mut self, by: Instant) {
+        if self.occupancy.is_held() {
+            return;
+        }
+        if !self.door.is_finished() {
+            let _ = timeout_at(by, &mut self.door).await;
+        }
+        while self.weak_socket.strong_count() > 0 && Instant::now() < by {
+            sleep(RELEASE_POLL).await;
+        }
+    }
 }
 
 #[async_trait]
@@ -113,21 +130,17 @@ impl Listener for QuicListener {
     }
 
     /// Those who wait to be accepted are dropped. Accepted connections keep the socket; see the crate's documentation.
+    /// Called again when none is held any more, it waits until the socket is closed.
     async fn close(&mut self) -> Result<()> {
-        let Some(open) = self.open.take() else { return Ok(()) };
-        self.queue.close();
-        while self.queue.try_recv().is_ok() {}
-        let Open { stop, has_stopped, door, weak_socket } = open;
         let by = Instant::now() + RELEASE_WAIT;
-        // The door may have ended by itself, with its socket.
-        let _ = stop.send(());
-        if matches!(timeout_at(by, has_stopped).await, Ok(Ok(true))) {
-            return Ok(());
+        if let Some(Open { stop, has_stopped }) = self.open.take() {
+            self.queue.close();
+            while self.queue.try_recv().is_ok() {}
+            // The door may have ended by itself, with its socket.
+            let _ = stop.send(());
+            let _ = timeout_at(by, has_stopped).await;
         }
-        let _ = timeout_at(by, door).await;
-        while weak_socket.strong_count() > 0 && Instant::now() < by {
-            sleep(RELEASE_POLL).await;
-        }
+        self.release(by).await;
         Ok(())
     }
 }
