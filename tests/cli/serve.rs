@@ -29,6 +29,36 @@ fn signals_end_it_in_order() {
     }
 }
 
+/// A subscriber that reads nothing holds its connection's outbox full and a goodbye back: the server leaves in time all
+/// the same, and in order.
+#[test]
+fn a_stalled_subscriber_does_not_hold_up_the_end() {
+    let home = Home::new();
+    let server = home.serve(&[]);
+    let stalled: Vec<_> = schemes()
+        .into_iter()
+        .map(|scheme| {
+            let mut stalled = home.start(["sub", "a", "--raw", "--url", &server.url(scheme)]);
+            assert!(stalled.complaint().starts_with("subscribed"));
+            stalled.signal(Signal::STOP);
+            stalled
+        })
+        .collect();
+    let mut live = home.start(["sub", "b", "--count", "2"]);
+    assert!(live.complaint().starts_with("subscribed"));
+    for _ in 0..4 {
+        let mut publish = home.start(["pub", "a", "-"]);
+        publish.feed(&vec![7; 7 << 20]);
+        assert!(publish.end().status.success());
+    }
+    home.succeed(["pub", "b", "before the end"]);
+    server.running.signal(Signal::TERM);
+    let ended = server.running.end();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert_eq!(live.line(), "b before the end\n");
+    stalled.iter().for_each(|stalled| stalled.signal(Signal::KILL));
+}
+
 #[test]
 fn a_busy_port_is_an_error_that_names_the_flag() {
     let home = Home::new();
