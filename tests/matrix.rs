@@ -4,6 +4,26 @@
 // A crate that nothing names is not linked, and with it its transports.
 use sinew as _;
 
+/// A test for each of these scenarios, on a server of its own: started here, or by the scenario.
+macro_rules! each {
+    ($name:ident, |$setup:ident| $serve:expr; $($scenario:ident),* $(,)?) => { $(
+        #[tokio::test]
+        async fn $scenario() {
+            let (mut $setup, _directory) = setup(concat!(stringify!($name), "-", stringify!($scenario)));
+            let server = $serve;
+            scenarios::$scenario(&$setup).await;
+            server.drain().await;
+        }
+    )* };
+    ($name:ident, $($scenario:ident),*) => { $(
+        #[tokio::test]
+        async fn $scenario() {
+            let (mut setup, _directory) = setup(concat!(stringify!($name), "-", stringify!($scenario)));
+            scenarios::$scenario(&mut setup).await;
+        }
+    )* };
+}
+
 /// The scenarios over one set of endpoints. `before`: endpoints at which bare bytes can be thrown.
 macro_rules! matrix {
     ($name:ident, $secured:expr, $urls:expr) => {
@@ -22,29 +42,19 @@ macro_rules! matrix {
                 (Setup::linked(&urls, $secured), directory)
             }
 
-            #[tokio::test]
-            async fn basic_and_wildcards() {
-                let (mut setup, _directory) = setup(concat!(stringify!($name), "-basic"));
-                let server = setup.serve_bus().await;
-                scenarios::basic_and_wildcards(&setup).await;
-                server.drain().await;
-            }
-
-            #[tokio::test]
-            async fn large_messages() {
-                let (mut setup, _directory) = setup(concat!(stringify!($name), "-large"));
-                let server = setup.serve_bus().await;
-                scenarios::large_messages(&setup).await;
-                server.drain().await;
-            }
-
-            #[tokio::test]
-            async fn slow_subscriber() {
-                let (mut setup, _directory) = setup(concat!(stringify!($name), "-slow"));
-                let server = setup.serve_bus().await;
-                scenarios::slow_subscriber(&setup).await;
-                server.drain().await;
-            }
+            each!($name, |setup| setup.serve_bus().await;
+                basic_and_wildcards, large_messages, slow_subscriber,
+                flushing_loses_nothing, closing_loses_nothing, drained_subscription,
+                queue_group, queue_group_member_leaves,
+                request_and_answer, nobody_answers, responder_leaves, forged_answers,
+                headers, kept_values, receipts,
+                dropping_oldest, dropping_newest, disconnecting,
+                typed_payloads, streams, mailbox, callbacks, blocking, accounts,
+            );
+            each!($name, |setup| setup.serve_bus_with(scenarios::small_limits()).await;
+                kept_values_are_bounded, bad_input,
+            );
+            each!($name, holding, holding_not_for_ever);
 
             #[tokio::test]
             async fn subscribe_then_publish_ten_thousand_times() {

@@ -38,7 +38,9 @@ fn several_threads_publish_and_one_hears_all() {
         assert_eq!(message.value::<u32>().unwrap(), due[number]);
         due[number] += 1;
     }
-    threads.map(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
     assert_eq!(heard.unsubscribe().unwrap().delivered, 400);
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sinew_auth::{Admit, Authorize, AuthorizeEverything, Identity};
-use sinew_bus::{Broker, Bus};
+use sinew_bus::{Broker, Bus, BusLimits};
 use sinew_session::{Executor, Result, Server, ServerBuilder, Service, Session, SessionLimits, SessionOptions};
 use sinew_transport_api::auth::AdmitEveryone;
 use sinew_transport_api::{ConnectOptions, Connection, Endpoint, Limits, ListenOptions, Registry, Security};
@@ -151,7 +151,12 @@ impl Setup {
 
     /// Starts a server with a bus.
     pub async fn serve_bus(&mut self) -> Server {
-        self.serve(vec![Arc::new(Broker::default())]).await
+        self.serve_bus_with(BusLimits::default()).await
+    }
+
+    /// Starts a server with a bus of these limits.
+    pub async fn serve_bus_with(&mut self, limits: BusLimits) -> Server {
+        self.serve(vec![Arc::new(Broker::new(limits))]).await
     }
 
     /// A session to endpoint number `index`.

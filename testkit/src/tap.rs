@@ -16,6 +16,12 @@ pub mod verb {
     pub const UNSUBSCRIBE: u8 = 4;
     /// Credit.
     pub const GRANT: u8 = 5;
+    /// A request, at its responder.
+    pub const ASKED: u8 = 9;
+    /// The answer.
+    pub const ANSWER: u8 = 10;
+    /// What the server has counted.
+    pub const INSPECT: u8 = 14;
 }
 
 /// What arrived.
