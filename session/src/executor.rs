@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::thread;
 
+use crate::allocator::keep_freed_blocks;
 use crate::{Error, Result};
 
 /// Where a session or a server runs.
@@ -25,6 +26,7 @@ impl Executor {
         task: impl Future<Output = ()> + Send + 'static,
         ended: impl FnOnce() + Send + 'static,
     ) -> Result<()> {
+        keep_freed_blocks();
         if self == Self::Current {
             tokio::spawn(async move {
                 task.await;

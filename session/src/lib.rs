@@ -22,6 +22,7 @@ mod lane_queue;
 mod outbox;
 mod reassembly;
 pub use outbox::{Outbox, Packer};
+mod allocator;
 mod carry;
 mod entropy;
 mod executor;
