@@ -123,7 +123,7 @@ pub(crate) fn now() -> Instant {
 async fn read(receiver: &mut dyn Receiver, outbox: &Outbox, liveness: &Mutex<Liveness>, handler: &dyn Handler) -> End {
     let mut blocks = 0_u32;
     loop {
-        if outbox.bytes() > handler.unsent_bytes_max() {
+        if outbox.holds_more_than(handler.unsent_bytes_max()) {
             outbox.room().await;
         }
         let result = match receiver.recv().await {

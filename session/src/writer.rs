@@ -29,10 +29,13 @@ impl Writer {
     ) -> Result<()> {
         loop {
             match outbox.take(self.full) {
-                Taken::Block { lane, sealed, drained } => {
+                Taken::Block { lane, sealed, drained, last } => {
                     self.send(sender, lane, sealed)?;
                     sent(drained);
                     tokio::task::coop::consume_budget().await;
+                    if last && self.full.is_empty() {
+                        outbox.work().await;
+                    }
                 }
                 Taken::Nothing if self.full.is_empty() => outbox.work().await,
                 Taken::Nothing => tokio::select! {
