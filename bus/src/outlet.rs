@@ -31,6 +31,8 @@ struct State {
     /// Counts how often publishers began to be held back: names the hold that a timer ends.
     hold: u64,
     phase: Phase,
+    /// The lane of the last record that had waited: losses behind it are told there, so that they do not overtake it.
+    last_lane: Lane,
 }
 
 /// How far a subscription is.
@@ -84,7 +86,14 @@ pub(crate) struct Outcome {
 impl Outlet {
     pub(crate) fn new(number: u32, link: Arc<Link>, window_bytes: usize, shares: bool, backlog: Rule) -> Self {
         let backlog = Backlog::with_overflow(window_bytes, backlog.limits, backlog.overflow);
-        let state = State { backlog, link: Some(link), held: Vec::new(), hold: 0, phase: Phase::Stands };
+        let state = State {
+            backlog,
+            link: Some(link),
+            held: Vec::new(),
+            hold: 0,
+            phase: Phase::Stands,
+            last_lane: Lane::CONTROL,
+        };
         Self { number, window_bytes, shares, state: Mutex::new(state) }
     }
 
@@ -98,7 +107,7 @@ impl Outlet {
     pub(crate) fn deliver(&self, shipment: &Shipment<'_>) -> Outcome {
         let mut outcome = Outcome::default();
         let mut state = self.lock();
-        let State { backlog, link, held, hold, phase } = &mut *state;
+        let State { backlog, link, held, hold, phase, last_lane } = &mut *state;
         if *phase != Phase::Stands {
             return outcome; // It has left since the route was made.
         }
@@ -164,7 +173,7 @@ impl Outlet {
             drop(packer);
             state.end(self.number, "overflow", reason, &mut outcome.lost);
         } else if outcome.queued > 0 {
-            drain(backlog, &mut packer, self.number);
+            drain(backlog, &mut packer, self.number, last_lane);
         }
         outcome
     }
@@ -376,7 +385,7 @@ impl Waiting {
 impl State {
     fn drain(&mut self, number: u32) {
         if let Some(link) = &self.link {
-            drain(&mut self.backlog, &mut link.pack(), number);
+            drain(&mut self.backlog, &mut link.pack(), number, &mut self.last_lane);
         }
     }
 
@@ -399,22 +408,22 @@ impl State {
 }
 
 /// Moves what waits into the outbox, as far as credit and room go.
-fn drain(backlog: &mut Backlog<Waiting>, packer: &mut Packer<'_>, number: u32) {
-    let (mut lost, mut last_lane) = (0, Lane::CONTROL);
+fn drain(backlog: &mut Backlog<Waiting>, packer: &mut Packer<'_>, number: u32, last_lane: &mut Lane) {
+    let mut lost = 0;
     while lost > 0 || packer.has_room() {
         match backlog.next_due() {
             Some(Due::Lagged(count)) => lost = count,
             Some(Due::Record(waiting)) => {
                 waiting.account.add(Event::Unqueued, 1);
                 waiting.account.add(Event::Delivered, 1);
-                last_lane = pack(packer, number, std::mem::take(&mut lost), &waiting.record);
+                *last_lane = pack(packer, number, std::mem::take(&mut lost), &waiting.record);
             }
             None => break,
         }
     }
     if lost > 0 {
         // Behind the last record.
-        push_lagged(packer, last_lane, number, lost);
+        push_lagged(packer, *last_lane, number, lost);
     }
 }
 

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::SubscriptionKey;
 
-/// Names a request towards its responder. Counted up: a stranger who guesses one is not the responder it is bound to.
+/// Names a request towards its responder. Counted up from the server's epoch, which is random: an answer that was given
+/// before a restart names no request of this server. A stranger who guesses one is not the responder it is bound to.
 pub(crate) type Token = u64;
 
 /// A call of a session.
@@ -26,7 +27,8 @@ pub(crate) struct Caller {
 /// All requests of a server; `W` is how the requester is answered.
 #[derive(Debug)]
 pub(crate) struct Requests<W> {
-    last: Token,
+    /// How many there were.
+    last: u64,
     asked: BTreeMap<Token, Asked<W>>,
     by_caller: BTreeMap<Caller, Token>,
     by_responder: BTreeSet<(SubscriptionKey, Token)>,
@@ -55,9 +57,9 @@ impl<W> Default for Requests<W> {
 
 impl<W> Requests<W> {
     /// A request is about to be handed to a responder: gives the token that it goes with.
-    pub(crate) fn enter(&mut self, caller: Caller, responder: SubscriptionKey, waiter: W) -> Token {
+    pub(crate) fn enter(&mut self, epoch: u64, caller: Caller, responder: SubscriptionKey, waiter: W) -> Token {
         self.last += 1;
-        let token = self.last;
+        let token = epoch.wrapping_add(self.last);
         self.asked.insert(token, Asked { caller, responder, waiter });
         self.by_caller.insert(caller, token);
         self.by_responder.insert((responder, token));
@@ -138,7 +140,7 @@ mod tests {
     #[test]
     fn only_the_one_that_was_asked_answers_and_only_once() {
         let mut requests = Requests::default();
-        let token = requests.enter(caller(1, 7), key(2, 1), "waits");
+        let token = requests.enter(7, caller(1, 7), key(2, 1), "waits");
         assert_eq!(requests.answered(token, key(3, 1)), None, "another session");
         assert_eq!(requests.answered(token, key(2, 2)), None, "another subscription of the same");
         assert_eq!(requests.answered(token + 1, key(2, 1)), None, "a token that is not there");
@@ -148,17 +150,25 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_from_before_a_restart_reaches_nobody() {
+        let (mut before, mut after) = (Requests::default(), Requests::default());
+        let old = before.enter(u64::MAX, caller(1, 7), key(2, 1), "asked before");
+        after.enter(12_345, caller(1, 7), key(2, 1), "asked after");
+        assert_eq!(after.answered(old, key(2, 1)), None, "the same responder, and a request of another");
+    }
+
+    #[test]
     fn whoever_leaves_takes_its_requests_out_of_every_table() {
         let mut requests = Requests::default();
         let tokens: Vec<_> = [(1, 1, 5), (1, 2, 6), (2, 1, 5)]
-            .map(|(c, call, r)| requests.enter(caller(c, call), key(9, r), (c, call)))
+            .map(|(c, call, r)| requests.enter(7, caller(c, call), key(9, r), (c, call)))
             .into();
         assert_eq!(requests.responder_left(key(9, 5)), [(1, 1), (2, 1)]);
         assert_eq!(requests.responder_left(key(9, 5)), []);
         assert_eq!((requests.count_of(1), requests.count_of(2)), (1, 0));
         requests.requester_left(1);
         assert_eq!(requests.answered(tokens[1], key(9, 6)), None);
-        let token = requests.enter(caller(1, 3), key(9, 6), (1, 3));
+        let token = requests.enter(7, caller(1, 3), key(9, 6), (1, 3));
         assert_eq!(requests.cancel(caller(1, 3)), Some((1, 3)));
         assert_eq!(requests.lost(token), None);
         assert!(requests.by_caller.is_empty() && requests.by_responder.is_empty() && requests.asked.is_empty());

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sinew_bus::{Broker, Bus, BusLimits, Delivery, Pattern, Subject, Subscription};
+use sinew_bus::{
+    BacklogLimits, Broker, Bus, BusLimits, Delivery, Overflow, Pattern, PublishOptions, Subject, SubscribeOptions,
+    Subscription,
+};
 use sinew_session::{Server, State};
 use sinew_testkit::net::Net;
 use sinew_testkit::setup::{Setup, soon};
@@ -152,4 +155,22 @@ async fn a_dropped_subscription_ends_at_the_server_even_if_the_word_is_lost() {
             assert_eq!(world.broker.subscriptions(), 0, "{scheme}, round {round}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_message_may_end_a_slow_subscription() {
+    let world = World::new("mem", BusLimits::default()).await;
+    let (alice, bob) = (world.setup.bus(0).await, world.setup.bus(1).await);
+    let options = SubscribeOptions {
+        window_bytes: 100,
+        queue: BacklogLimits { records_max: 1, bytes_max: 1_000 },
+        overflow: Overflow::Disconnect,
+        ..SubscribeOptions::default()
+    };
+    let _slow = bob.subscribe_with(&pattern("s"), options).await.unwrap();
+    let keep = PublishOptions { retain: true, ..PublishOptions::default() };
+    for _ in 0..5 {
+        soon("the receipt", alice.publish_confirmed(&subject("s"), vec![0; 90], &keep)).await.unwrap();
+    }
+    assert_eq!(world.broker.subscriptions(), 0, "it was too slow");
 }

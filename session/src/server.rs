@@ -346,7 +346,7 @@ async fn serve(core: Arc<Core>, mut connection: Connection, block_bytes_max: usi
     let known = hello.resume.and_then(|resume| core.sessions().find(resume, connection.peer.key));
     let returning = hello.resume.is_some() && known.is_none();
     let access = core.access.clone();
-    let link = Arc::new(Link::new(id, connection.peer.clone(), hello.client, returning, outbox, access));
+    let link = Arc::new(Link::new(id, connection.peer.clone(), hello.client, returning, core.epoch, outbox, access));
     let (session, received) = attach(&core, &link, known);
     core.links().insert(id, link.clone());
     if !core.access.admits(link.peer().key.as_ref()) {

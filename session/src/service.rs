@@ -66,6 +66,7 @@ pub struct Link {
     client: String,
     /// It asked for a session that this server does not know.
     returning: bool,
+    epoch: u64,
     outbox: Outbox,
     access: Arc<Access>,
     gate: Gate,
@@ -79,11 +80,12 @@ impl Link {
         peer: Peer,
         client: String,
         returning: bool,
+        epoch: u64,
         outbox: Outbox,
         access: Arc<Access>,
     ) -> Self {
         let (gate, revoked, revocation) = (Gate::of_link(), AtomicBool::new(false), Notify::new());
-        Self { id, peer, client, returning, outbox, access, gate, revoked, revocation }
+        Self { id, peer, client, returning, epoch, outbox, access, gate, revoked, revocation }
     }
 
     /// Whether the peer may do `operation` to `resource`, a name that is final. Services ask before they act; answers may
@@ -124,6 +126,12 @@ impl Link {
     /// Who is at the other end, as the transport authenticated it.
     pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// The server's [`epoch`](crate::Server::epoch): random for each start. What a service gives out by number is told
+    /// from what it gave out before a restart by counting from here.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// The name that the client gave itself; for logs only.

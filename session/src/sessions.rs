@@ -183,7 +183,7 @@ mod tests {
     fn link(id: u64) -> Arc<Link> {
         let peer = Peer { key: None, scheme: "mem".into(), address: "test".into() };
         let access = Arc::new(Access::new(Arc::new(AuthorizeEverything)));
-        Arc::new(Link::new(id, peer, String::new(), false, Outbox::new(1, 1_000, 1_000), access))
+        Arc::new(Link::new(id, peer, String::new(), false, 1, Outbox::new(1, 1_000, 1_000), access))
     }
 
     fn key(seed: u8) -> Option<PeerKey> {

@@ -88,7 +88,9 @@ impl BusAttachment {
             let mut kept = self.shared.retained();
             let full = |full: crate::RetainedFull| Failure { code: "full".into(), reason: full.to_string() };
             kept.keep(&subject, stored.len(), stored).map_err(full)?;
-            self.shared.ship(&self.shared.router().route(&subject), &shipment, 1)
+            // In a statement of its own: the router must be free again when a subscription ends of this.
+            let route = self.shared.router().route(&subject);
+            self.shared.ship(&route, &shipment, 1)
         } else {
             self.shared.ship(&passage.route, &shipment, 1)
         };

@@ -166,7 +166,7 @@ impl Shared {
         let Some(target) = ready.or_else(|| turn.clone().find(|target| target.to.is_attached())) else {
             return Some(ask);
         };
-        let token = self.asking().requests.enter(ask.caller, target.key, ask.waiter);
+        let token = self.asking().requests.enter(ask.waiter.link.epoch(), ask.caller, target.key, ask.waiter);
         let run = Run::parse(&ask.record).expect("it was a whole record when it came");
         let record = run.first().expect("one record");
         let head = [record.head(), &token.to_le_bytes()].concat();
