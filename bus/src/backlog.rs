@@ -30,6 +30,8 @@
 
 use std::collections::VecDeque;
 
+use sinew_session::is_planted;
+
 /// An empty queue gives memory back if it has more places than this.
 const PLACES_KEPT: usize = 64;
 
@@ -275,6 +277,7 @@ impl<R> Backlog<R> {
     /// credited, and nothing while detached.
     pub fn grant(&mut self, bytes: usize) {
         if self.attached {
+            let bytes = if is_planted("credit leaked") { bytes / 2 } else { bytes };
             let repaid = bytes.min(self.deficit);
             self.deficit -= repaid;
             self.credit = self.credit.saturating_add(bytes - repaid).min(self.window);
@@ -420,8 +423,9 @@ impl<R> Backlog<R> {
         while self.is_full_for(cost) {
             let Some(head) = self.take_head() else { break };
             self.dropped += 1;
-            self.untold += 1;
-            let passed_on = head.lost_before + 1;
+            let told = u64::from(!is_planted("drop not counted"));
+            self.untold += told;
+            let passed_on = head.lost_before + told;
             match self.queue.front_mut() {
                 Some(next) => next.lost_before += passed_on,
                 None => self.lost_last += passed_on,

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sinew_session::{
-    Consumer, Error as SessionError, Failure, Record, Reply, Request, Restore, Run, Session, from_cbor, to_cbor,
+    Consumer, Error as SessionError, Failure, Record, Reply, Request, Restore, Run, Session, from_cbor, is_planted,
+    to_cbor,
 };
 
 use crate::inbox::Inbox;
@@ -122,7 +123,9 @@ impl Bus {
     pub(crate) fn forget(&self, inbox: &Inbox) {
         let known = self.shared.lock().remove(&inbox.number).is_some();
         if known {
-            self.shared.leaving().insert(inbox.number, inbox.pattern.clone());
+            if !is_planted("stale subscription") {
+                self.shared.leaving().insert(inbox.number, inbox.pattern.clone());
+            }
             let (shared, number) = (self.shared.clone(), inbox.number);
             let request = unsubscribe_request(number, &inbox.pattern, false);
             self.session.cast(request, move |reply| shared.left(number, &reply));

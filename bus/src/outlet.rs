@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use sinew_session::{Header, Lane, Link, Packer, Run, to_cbor};
+use sinew_session::{Header, Lane, Link, Packer, Run, is_planted, to_cbor};
 
 use crate::accounting::{Account, Event};
 use crate::brake::Brake;
@@ -371,7 +371,9 @@ impl Waiting {
     /// It is lost.
     fn gone(self, why: Event, lost: &mut Vec<Token>) {
         self.account.add(Event::Unqueued, 1);
-        self.account.add(why, 1);
+        if why != Event::Cut || !is_planted("loss not booked") {
+            self.account.add(why, 1);
+        }
         lost.extend(self.token);
     }
 

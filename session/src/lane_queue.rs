@@ -9,6 +9,7 @@ use sinew_transport_api::Block;
 
 use crate::hello::verb::FRAGMENT;
 use crate::limits::{BATCH_BYTES, FRAGMENT_BYTES, SHARED_BODY_BYTES};
+use crate::planted::is_planted;
 use crate::reassembly::{FRAGMENT_HEAD_BYTES, fragment_head};
 use crate::record::{HEADER_BYTES, Header, LAST, SESSION, readdress};
 
@@ -149,7 +150,19 @@ impl LaneQueue {
     /// Takes back a block that was not sent.
     pub(crate) fn put_back(&mut self, sealed: Sealed) {
         self.taken -= u64::from(sealed.records);
-        self.sealed.push_front(sealed);
+        if is_planted("order swapped") {
+            self.seal();
+            self.sealed.push_back(sealed);
+        } else {
+            self.sealed.push_front(sealed);
+        }
+    }
+
+    /// A bug on purpose: the same block again, as if it had not been sent.
+    pub(crate) fn put_back_copy(&mut self, sealed: &Sealed) {
+        let Sealed { ref block, records, one_way, continues } = *sealed;
+        self.pushed += u64::from(records);
+        self.sealed.push_front(Sealed { block: block.clone(), records, one_way, continues });
     }
 
     /// After a cut: drops the rest of a record whose first fragments are gone. Gives the bytes and the one-way records

@@ -36,6 +36,13 @@ mod service;
 pub use service::{Attachment, Consumer, Link, Service, read_call};
 mod client;
 pub use client::Session;
+#[doc(hidden)]
+mod planted;
+#[doc(hidden)]
+pub use planted::is_planted;
+#[cfg(feature = "planted")]
+#[doc(hidden)]
+pub use planted::plant;
 mod options;
 pub use options::SessionOptions;
 mod request;

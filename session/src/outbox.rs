@@ -12,6 +12,7 @@ use sinew_transport_api::{Lane, LaneSet};
 use tokio::sync::Notify;
 
 use crate::lane_queue::{LaneQueue, Sealed, Sizes};
+use crate::planted::is_planted;
 use crate::record::Header;
 
 /// How long a packer lets the writer go first: a microsecond or two, as long as a lock spins before it sleeps. A publisher
@@ -168,7 +169,9 @@ impl Outbox {
                 let drained = state.room_wanted && state.bytes <= self.bytes_max / 2;
                 if drained {
                     state.room_wanted = false;
-                    self.room.notify_waiters();
+                    if !is_planted("lost wake-up") {
+                        self.room.notify_waiters();
+                    }
                 }
                 // Told with the block, so that the writer need not take the lock again to learn it: the packers of a fast
                 // publisher hold it half of the time.
@@ -192,6 +195,10 @@ impl Outbox {
     /// Takes back a block that the transport did not take.
     pub(crate) fn put_back(&self, lane: Lane, sealed: Sealed) {
         let mut state = self.lock();
+        if is_planted("block doubled") {
+            state.bytes += sealed.block.len();
+            state.lanes[usize::from(lane.0)].put_back_copy(&sealed);
+        }
         state.bytes += sealed.block.len();
         state.one_way_taken -= u64::from(sealed.one_way);
         state.lanes[usize::from(lane.0)].put_back(sealed);

@@ -11,4 +11,5 @@ pub mod rules;
 pub mod scenarios;
 pub mod setup;
 pub mod tap;
+pub mod trace;
 pub mod wire;

@@ -1,12 +1,16 @@
-//! A network in memory of a test's own: `mem://`, and `wide://` for the same with eight data lanes.
+//! A network in memory of a test's own: `mem://`, and `wide://` for the same with eight data lanes. On request it writes
+//! a trace of every block.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use sinew_transport_api::{
-    Block, Capabilities, ConnectOptions, Connection, Endpoint, FaultControl, LaneSet, ListenOptions, Listener, Mem,
-    PathStats, Registry, Result, Sender, Transport,
+    Block, Capabilities, ConnectOptions, Connection, Endpoint, FaultControl, Lane, LaneSet, ListenOptions, Listener,
+    Mem, PathStats, Receiver, Registry, Result, Sender, Transport,
 };
+
+use crate::trace::{Trace, digest};
 
 /// Data lanes of a `wide://` connection.
 pub const WIDE_LANES: u8 = 8;
@@ -20,14 +24,24 @@ pub struct Net {
 
 impl Default for Net {
     fn default() -> Self {
-        let (mem, mut registry) = (Mem::default(), Registry::default());
-        registry.add("mem", Arc::new(mem.clone())).expect("the first");
-        registry.add("wide", Arc::new(Wide(mem.clone()))).expect("the second");
-        Self { mem, registry }
+        Self::traced(&Trace::off())
     }
 }
 
 impl Net {
+    /// One that writes down what clients send and receive, block by block.
+    ///
+    /// # Panics
+    /// Never: its two schemes differ.
+    pub fn traced(trace: &Trace) -> Self {
+        let (mem, mut registry) = (Mem::default(), Registry::default());
+        for (scheme, lanes) in [("mem", None), ("wide", Some(WIDE_LANES))] {
+            let watched = Watched { mem: mem.clone(), lanes, trace: trace.clone() };
+            registry.add(scheme, Arc::new(watched)).expect("each once");
+        }
+        Self { mem, registry }
+    }
+
     /// Its transports.
     pub fn registry(&self) -> Registry {
         self.registry.clone()
@@ -39,56 +53,94 @@ impl Net {
     }
 }
 
-/// `mem` whose connections prefer eight data lanes.
+/// `mem` whose connections may prefer other lanes, and whose clients are watched.
 #[derive(Debug)]
-struct Wide(Mem);
+struct Watched {
+    mem: Mem,
+    lanes: Option<u8>,
+    trace: Trace,
+}
 
 #[async_trait]
-impl Transport for Wide {
+impl Transport for Watched {
     fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
+        self.mem.capabilities()
     }
 
     async fn bind(&self, endpoint: &Endpoint, options: &ListenOptions) -> Result<Box<dyn Listener>> {
-        self.0.bind(endpoint, options).await
+        self.mem.bind(endpoint, options).await
     }
 
     async fn connect(&self, endpoint: &Endpoint, options: &ConnectOptions) -> Result<Connection> {
-        let Connection { peer, sender, receiver } = self.0.connect(endpoint, options).await?;
-        Ok(Connection { peer, sender: Box::new(WideSender(sender)), receiver })
+        let Connection { peer, sender, receiver } = self.mem.connect(endpoint, options).await?;
+        let (trace, address) = (self.trace.clone(), peer.address.clone());
+        let receiver = WatchedReceiver { inner: receiver, trace: trace.clone(), address: address.clone() };
+        let sender = WatchedSender { inner: sender, lanes: self.lanes, trace, address };
+        Ok(Connection { peer, sender: Box::new(sender), receiver: Box::new(receiver) })
     }
 }
 
 #[derive(Debug)]
-struct WideSender(Box<dyn Sender>);
+struct WatchedReceiver {
+    inner: Box<dyn Receiver>,
+    trace: Trace,
+    address: String,
+}
 
 #[async_trait]
-impl Sender for WideSender {
+impl Receiver for WatchedReceiver {
+    async fn recv(&mut self) -> Result<Option<(Lane, Bytes)>> {
+        let received = self.inner.recv().await;
+        self.trace.note(|| match &received {
+            Ok(Some((lane, block))) => {
+                let hash = digest(block.iter().copied());
+                format!("{} lane {} in: {} bytes {hash:x}", self.address, lane.0, block.len())
+            }
+            other => format!("{} in: {other:?}", self.address),
+        });
+        received
+    }
+}
+
+#[derive(Debug)]
+struct WatchedSender {
+    inner: Box<dyn Sender>,
+    lanes: Option<u8>,
+    trace: Trace,
+    address: String,
+}
+
+#[async_trait]
+impl Sender for WatchedSender {
     fn open_lanes(&mut self, count: u8) -> Result<()> {
-        self.0.open_lanes(count)
+        self.inner.open_lanes(count)
     }
 
     async fn ready(&mut self, wanted: LaneSet) -> Result<LaneSet> {
-        self.0.ready(wanted).await
+        self.inner.ready(wanted).await
     }
 
-    fn try_send(&mut self, lane: sinew_transport_api::Lane, block: &mut Block) -> Result<bool> {
-        self.0.try_send(lane, block)
+    fn try_send(&mut self, lane: Lane, block: &mut Block) -> Result<bool> {
+        self.trace.note(|| {
+            let hash = digest(block.chunks().iter().flatten().copied());
+            format!("{} lane {} out: {} bytes {hash:x}", self.address, lane.0, block.len())
+        });
+        self.inner.try_send(lane, block)
     }
 
     async fn flush(&mut self) -> Result<()> {
-        self.0.flush().await
+        self.inner.flush().await
     }
 
     async fn close(&mut self) -> Result<()> {
-        self.0.close().await
+        self.inner.close().await
     }
 
     fn data_lanes_preferred(&self) -> u8 {
-        WIDE_LANES
+        self.lanes.unwrap_or_else(|| self.inner.data_lanes_preferred())
     }
 
     fn path(&self) -> PathStats {
-        self.0.path()
+        self.inner.path()
     }
 }

@@ -1,5 +1,7 @@
 //! A small seeded generator for tests, and where its seed comes from.
 
+use std::time::Duration;
+
 /// splitmix64: the same seed gives the same numbers on every machine.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
@@ -22,6 +24,11 @@ impl Random {
     /// A number below `end`, which must not be 0.
     pub fn below(&mut self, end: usize) -> usize {
         (self.bits() % end as u64) as usize
+    }
+
+    /// A time below so many milliseconds, which must not be 0.
+    pub fn millis(&mut self, end: usize) -> Duration {
+        Duration::from_millis(self.below(end) as u64)
     }
 
     /// True once in `count`.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use sinew_auth::{Admit, Authorize, AuthorizeEverything, Identity};
 use sinew_bus::{Broker, Bus, BusLimits};
-use sinew_session::{Executor, Result, Server, ServerBuilder, Service, Session, SessionLimits, SessionOptions};
+use sinew_session::{
+    Entropy, Executor, Result, Server, ServerBuilder, Service, Session, SessionLimits, SessionOptions,
+};
 use sinew_transport_api::auth::AdmitEveryone;
 use sinew_transport_api::{ConnectOptions, Connection, Endpoint, Limits, ListenOptions, Registry, Security};
 
@@ -35,8 +37,12 @@ pub struct Setup {
     pub limits: SessionLimits,
     /// `Limits::close_timeout` of the connections, at both ends.
     pub close_timeout: Duration,
+    /// `Limits::queue_bytes_max` of the connections, at both ends.
+    pub queue_bytes_max: usize,
     /// Where both run.
     pub executor: Executor,
+    /// Where both have their random numbers from. Default: the operating system.
+    pub entropy: Entropy,
     /// Whom the server lets in. Default: everyone.
     pub admit: Arc<dyn Admit>,
     /// What it lets them do. Default: everything.
@@ -50,15 +56,17 @@ impl Setup {
     /// If one is no URL.
     pub fn plaintext(registry: Registry, urls: &[&str]) -> Self {
         let endpoints = urls.iter().map(|url| url.parse().expect("a URL of this test")).collect();
-        let (limits, close_timeout) = (SessionLimits::default(), Limits::default().close_timeout);
+        let Limits { close_timeout, queue_bytes_max, .. } = Limits::default();
         let (admit, authorize) = (Arc::new(AdmitEveryone), Arc::new(AuthorizeEverything));
         Self {
             registry,
             endpoints,
             identities: None,
-            limits,
+            limits: SessionLimits::default(),
             close_timeout,
+            queue_bytes_max,
             executor: Executor::Current,
+            entropy: Entropy::default(),
             admit,
             authorize,
         }
@@ -94,6 +102,7 @@ impl Setup {
         let security = self.identities.as_ref().map(|(server, _)| Security::Identity(server.clone()));
         let mut options = ListenOptions::new(security.unwrap_or(Security::Plaintext), self.admit.clone());
         options.limits.close_timeout = self.close_timeout;
+        options.limits.queue_bytes_max = self.queue_bytes_max;
         options
     }
 
@@ -106,6 +115,7 @@ impl Setup {
             }
         };
         options.limits.close_timeout = self.close_timeout;
+        options.limits.queue_bytes_max = self.queue_bytes_max;
         options
     }
 
@@ -119,6 +129,7 @@ impl Setup {
         options.connect = self.connect_options();
         options.limits = self.limits.clone();
         options.executor = self.executor;
+        options.entropy = self.entropy.clone();
         options
     }
 
@@ -130,6 +141,7 @@ impl Setup {
         let mut builder = ServerBuilder::new(self.registry.clone())
             .limits(self.limits.clone())
             .executor(self.executor)
+            .entropy(self.entropy.clone())
             .authorize(self.authorize.clone());
         for endpoint in &self.endpoints {
             builder = builder.listen(endpoint.clone(), self.listen_options());

@@ -1,10 +1,11 @@
 //! The bus with a tap on it: notes at the server, in the order of routing, what arrives. The count kept outside.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::Deserialize;
 use sinew_bus::Broker;
-use sinew_session::{Attachment, Failure, Lane, Link, Run, Service, from_cbor};
+use sinew_session::{Attachment, Failure, Lane, Link, Record, Run, Service, from_cbor};
 
 /// Verbs of the bus, written down a second time.
 pub mod verb {
@@ -16,6 +17,10 @@ pub mod verb {
     pub const UNSUBSCRIBE: u8 = 4;
     /// Credit.
     pub const GRANT: u8 = 5;
+    /// A message that is answered with what became of it.
+    pub const CONFIRMED: u8 = 7;
+    /// A request.
+    pub const REQUEST: u8 = 8;
     /// A request, at its responder.
     pub const ASKED: u8 = 9;
     /// The answer.
@@ -29,25 +34,39 @@ pub mod verb {
 pub enum Arrival {
     /// A new server began.
     Start,
-    /// A message: its subject, and the number in the first eight bytes of its body.
-    Publish(String, u64),
-    /// A subscription was asked for: the window names it. `again`: with a cursor, for taking it up after a cut.
+    /// A message, confirmed ones and requests included.
+    Publish {
+        /// What it is about.
+        subject: String,
+        /// The number in the first eight bytes of its body.
+        number: u64,
+        /// Whether it is to be kept as the subject's last value.
+        keeps: bool,
+    },
+    /// A subscription was asked for, for the first time or again after a cut.
     Subscribe {
-        /// The window it wishes for.
+        /// The window it wishes for: names it for the test.
         window: u64,
-        /// Whether with a cursor.
-        again: bool,
+        /// Whose it is at the server: counted through all servers of the log.
+        session: u64,
+        /// Its number in that session.
+        number: u32,
+        /// Whether it hears the kept values of its pattern first.
+        wants_kept: bool,
     },
 }
 
 /// What arrived at all servers of a test, in order.
 #[derive(Clone, Debug, Default)]
-pub struct Log(Arc<Mutex<Vec<Arrival>>>);
+pub struct Log {
+    arrivals: Arc<Mutex<Vec<Arrival>>>,
+    sessions: Arc<AtomicU64>,
+}
 
 impl Log {
     /// All of it.
     pub fn all(&self) -> MutexGuard<'_, Vec<Arrival>> {
-        self.0.lock().expect("no panic while it is held")
+        self.arrivals.lock().expect("no panic while it is held")
     }
 }
 
@@ -72,7 +91,8 @@ impl Service for Tapped {
     }
 
     fn open(&self, link: &Arc<Link>) -> Box<dyn Attachment> {
-        Box::new(Tap { inner: self.broker.open(link), log: self.log.clone() })
+        let session = self.log.sessions.fetch_add(1, Ordering::Relaxed);
+        Box::new(Tap { inner: self.broker.open(link), log: self.log.clone(), session })
     }
 }
 
@@ -80,12 +100,34 @@ impl Service for Tapped {
 struct Tap {
     inner: Box<dyn Attachment>,
     log: Log,
+    session: u64,
 }
 
 #[derive(Deserialize)]
 struct Ask {
     window_bytes: u64,
     cursor: Option<u64>,
+    group: Option<String>,
+    #[serde(default)]
+    responds: bool,
+    #[serde(default)]
+    live_only: bool,
+}
+
+impl Ask {
+    fn wants_kept(&self) -> bool {
+        self.cursor.is_none() && self.group.is_none() && !self.responds && !self.live_only
+    }
+}
+
+/// The message in a record that begins with a message head.
+fn message(record: &Record<'_>) -> Arrival {
+    let head = record.head();
+    let end = 2 + head.first_chunk().map_or(0, |length| usize::from(u16::from_le_bytes(*length)));
+    let subject = String::from_utf8_lossy(head.get(2..end).unwrap_or_default()).into_owned();
+    let number = record.body().first_chunk().map_or(0, |number| u64::from_le_bytes(*number));
+    let flags = head.get(end).copied().unwrap_or(0);
+    Arrival::Publish { subject, number, keeps: record.header.verb == verb::CONFIRMED && flags & 1 != 0 }
 }
 
 impl Attachment for Tap {
@@ -93,14 +135,11 @@ impl Attachment for Tap {
         let mut log = self.log.all();
         for record in run {
             match record.header.verb {
-                verb::PUBLISH => {
-                    let subject = String::from_utf8_lossy(record.head().get(2..).unwrap_or_default()).into_owned();
-                    let number = record.body().first_chunk().map_or(0, |number| u64::from_le_bytes(*number));
-                    log.push(Arrival::Publish(subject, number));
-                }
+                verb::PUBLISH | verb::CONFIRMED | verb::REQUEST => log.push(message(&record)),
                 verb::SUBSCRIBE => {
                     if let Ok(ask) = from_cbor::<Ask>(record.body()) {
-                        log.push(Arrival::Subscribe { window: ask.window_bytes, again: ask.cursor.is_some() });
+                        let (window, session, number) = (ask.window_bytes, self.session, record.header.call);
+                        log.push(Arrival::Subscribe { window, session, number, wants_kept: ask.wants_kept() });
                     }
                 }
                 _ => {}
@@ -124,5 +163,9 @@ impl Attachment for Tap {
 
     fn resume(&mut self, link: &Arc<Link>) {
         self.inner.resume(link);
+    }
+
+    fn judge(&mut self) {
+        self.inner.judge();
     }
 }

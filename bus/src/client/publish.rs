@@ -130,6 +130,7 @@ impl Bus {
         if !self.shared.throttle.allows(bytes) {
             let mut state = self.session.state();
             tokio::select! {
+                biased;
                 () = self.shared.throttle.room(bytes) => {}
                 _ = state.wait_for(|state| matches!(state, sinew_session::State::Ended(_))) => {}
             }

@@ -69,7 +69,26 @@ pub(crate) fn tree(shell: &Shell) -> Result<String> {
         }
         println!("    bus,{}: {} packages", on.feature, packages.len());
     }
+    faults.extend(planted(shell)?);
     if faults.is_empty() { Ok(String::new()) } else { Err(faults.join("\n  ").into()) }
+}
+
+/// Bugs on purpose are for one test: no program has them, whatever its features, and no build of the workspace either.
+fn planted(shell: &Shell) -> Result<Option<String>> {
+    const FEATURE: &str = "sinew-session feature \"planted\"";
+    let has = |selection: &str, edges: &str| -> Result<bool> {
+        let selection = selection.split(' ');
+        let command = cmd!(shell, "cargo tree {selection...} -e features,{edges} --prefix none").quiet();
+        Ok(command.read()?.contains(FEATURE))
+    };
+    let fault = if has("-p sinew --all-features", "normal,build")? || has("--workspace", "normal,build")? {
+        Some("`planted` of sinew-session is on in what users build: only tests may ask for it (bus/Cargo.toml)")
+    } else if !has("-p sinew-bus", "dev")? {
+        Some("`planted` of sinew-session is expected in the tests of sinew-bus and is not there: correct this look")
+    } else {
+        None
+    };
+    Ok(fault.map(str::to_owned))
 }
 
 fn packages(shell: &Shell, transport: &Transport) -> Result<Vec<String>> {

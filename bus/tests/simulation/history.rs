@@ -1,0 +1,127 @@
+//! What really arrived at the servers of a world, as the tap has seen it, and what a subscription was due of it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use sinew_bus::Pattern;
+use sinew_testkit::tap::{Arrival, Log};
+
+use crate::broken::{Invariant, Outcome};
+use crate::stage::{pattern, subject};
+
+/// Everything that arrived, in the order of routing.
+pub(crate) struct History {
+    arrivals: Vec<Arrival>,
+    /// Numbers of messages.
+    numbers: HashSet<u64>,
+}
+
+/// From one standing of a subscription at a server to the next: a server's session has it, and counts.
+pub(crate) struct Period {
+    end: usize,
+    /// How many of the messages due were kept before it began.
+    pub(crate) kept: u64,
+    /// Numbers of the messages that it was to hear, each with its place among them.
+    due: HashMap<u64, u64>,
+}
+
+impl Period {
+    /// How many messages were for it.
+    pub(crate) fn due(&self) -> u64 {
+        self.due.len() as u64
+    }
+
+    /// How many messages were for it before this one, if this one was.
+    pub(crate) fn before(&self, number: u64) -> Option<u64> {
+        self.due.get(&number).copied()
+    }
+}
+
+/// Kept values by subject.
+type Kept = BTreeMap<String, u64>;
+
+impl History {
+    /// Checks what arrived: nothing twice, and in order for each publisher and subject.
+    pub(crate) fn of(log: &Log) -> Outcome<Self> {
+        let arrivals = log.all().clone();
+        let (mut numbers, mut newest) = (HashSet::new(), HashMap::new());
+        for arrival in &arrivals {
+            let Arrival::Publish { subject, number, .. } = arrival else { continue };
+            Invariant::Once.hold(numbers.insert(*number), || format!("message {number:x} arrived twice"))?;
+            let before = newest.insert((number >> 32, subject), *number);
+            let order = before.is_none_or(|before| before < *number);
+            Invariant::Order.hold(order, || format!("{number:x} arrived after {before:x?}"))?;
+        }
+        Ok(Self { arrivals, numbers })
+    }
+
+    pub(crate) fn has(&self, number: u64) -> bool {
+        self.numbers.contains(&number)
+    }
+
+    /// How many messages of this publisher arrived.
+    pub(crate) fn arrived(&self, publisher: u64) -> u64 {
+        self.numbers.iter().filter(|number| *number >> 32 == publisher).count() as u64
+    }
+
+    /// How many messages arrived at the last server.
+    pub(crate) fn arrived_last(&self) -> u64 {
+        let last = self.arrivals.iter().rposition(|arrival| *arrival == Arrival::Start).unwrap_or(0);
+        self.arrivals[last..].iter().filter(|arrival| matches!(arrival, Arrival::Publish { .. })).count() as u64
+    }
+
+    /// What the last server keeps.
+    pub(crate) fn kept_last(&self) -> Kept {
+        self.kept_before(self.arrivals.len())
+    }
+
+    /// Whether a period lasted to the end.
+    pub(crate) fn lasts(&self, period: &Period) -> bool {
+        period.end == self.arrivals.len()
+    }
+
+    /// The periods of the subscription that has this window, in order.
+    pub(crate) fn periods(&self, window: u64, text: &str) -> Vec<Period> {
+        let mut known = HashSet::new();
+        let mut starts = Vec::new();
+        for (place, arrival) in self.arrivals.iter().enumerate() {
+            if let Arrival::Subscribe { window: its, session, number, wants_kept } = arrival
+                && *its == window
+                && known.insert((session, number))
+            {
+                starts.push((place, *wants_kept));
+            }
+        }
+        let pattern = pattern(text);
+        let ends = starts.iter().skip(1).map(|(place, _)| *place).chain([self.arrivals.len()]);
+        starts.iter().zip(ends).map(|((start, wants), end)| self.period(*start, end, *wants, &pattern)).collect()
+    }
+
+    fn period(&self, start: usize, next: usize, wants_kept: bool, pattern: &Pattern) -> Period {
+        let life = self.arrivals[start..].iter().position(|arrival| *arrival == Arrival::Start);
+        let end = life.map_or(next, |after| next.min(start + after));
+        let mut numbers = Vec::new();
+        if wants_kept {
+            let kept = self.kept_before(start);
+            numbers.extend(kept.iter().filter(|(name, _)| pattern.matches(&subject(name))).map(|(_, number)| *number));
+        }
+        let kept = numbers.len() as u64;
+        numbers.extend(self.arrivals[start..end].iter().filter_map(|arrival| match arrival {
+            Arrival::Publish { subject: name, number, .. } => pattern.matches(&subject(name)).then_some(*number),
+            _ => None,
+        }));
+        Period { end, kept, due: numbers.into_iter().zip(0..).collect() }
+    }
+
+    /// What is kept when the arrival at this place comes.
+    fn kept_before(&self, place: usize) -> Kept {
+        let mut kept = Kept::new();
+        for arrival in &self.arrivals[..place] {
+            match arrival {
+                Arrival::Start => kept.clear(),
+                Arrival::Publish { subject, number, keeps: true } => drop(kept.insert(subject.clone(), *number)),
+                _ => {}
+            }
+        }
+        kept
+    }
+}
