@@ -1,4 +1,5 @@
 //! `cargo xtask bench transports`: each transport through the session beside the bare libraries, in one run, as a table.
+//! The comparison with other systems, `bench peers`, is in `peers.rs`.
 //!
 //! Criterion measures and keeps its figures under `target/criterion`; this chore starts it and reads them back. The
 //! machine is shared with whatever else runs, so ratios within one run count, not absolute figures.
@@ -13,6 +14,7 @@ use xshell::{Shell, cmd};
 
 use crate::Result;
 use crate::metadata::{self, Metadata};
+use crate::peers;
 
 /// What to compare.
 #[derive(clap::Args)]
@@ -28,6 +30,8 @@ enum What {
         /// Only the lines whose name contains this
         filter: Option<String>,
     },
+    /// Sinew beside NATS, zenoh, raw libzmq and Redis, clients apart from servers; writes docs/BENCHMARKS.md
+    Peers(peers::Options),
 }
 
 /// Criterion's name of a measurement.
@@ -58,9 +62,15 @@ struct Interval {
 /// Figures by line and column.
 type Table = BTreeMap<String, BTreeMap<String, Estimate>>;
 
-/// Runs the comparison and prints its table.
+/// Runs the comparison and prints its tables.
 pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
-    let What::Transports { filter } = &options.what;
+    match &options.what {
+        What::Transports { filter } => transports(shell, filter.as_deref()),
+        What::Peers(options) => peers::run(shell, options),
+    }
+}
+
+fn transports(shell: &Shell, filter: Option<&str>) -> Result<()> {
     let start = SystemTime::now();
     cmd!(shell, "cargo bench -p sinew-bench --bench transports -- --noplot {filter...}").run()?;
     let table = read(&Metadata::own(&metadata::root())?.target.join("criterion"), start)?;

@@ -11,7 +11,7 @@ mod versions;
 use xshell::Shell;
 
 use crate::step::{Action, Line, Runner, Step, run_all};
-use crate::{Result, coverage, metadata, outside, tidy};
+use crate::{Result, coverage, metadata, outside, peers, tidy};
 
 /// What to run.
 #[derive(clap::Args)]
@@ -97,6 +97,7 @@ fn long(nextest: bool) -> Result<Vec<Step>> {
     }
     steps.push(long);
     steps.push(call("coverage", coverage::whole));
+    steps.push(call("peers", peers::check));
     Ok(steps)
 }
 

@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod coverage;
 mod outside;
+mod peers;
 mod tidy;
 
 mod metadata;

@@ -62,7 +62,11 @@ fn files(root: &Path) -> Result<Vec<File>> {
         for entry in std::fs::read_dir(&folder)? {
             let entry = entry?;
             let (kind, path) = (entry.file_type()?, entry.path());
-            if kind.is_dir() && !FOLDERS_LEFT_OUT.iter().any(|name| entry.file_name() == **name) {
+            // In a second work tree `.git` is a file.
+            if FOLDERS_LEFT_OUT.iter().any(|name| entry.file_name() == **name) {
+                continue;
+            }
+            if kind.is_dir() {
                 folders.push(path);
             } else if kind.is_file()
                 && let Ok(text) = std::fs::read_to_string(&path)

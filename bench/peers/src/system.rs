@@ -1,0 +1,99 @@
+//! The systems that are compared, by name.
+
+use crate::Outcome;
+use crate::measure::{self, Figures, Order};
+use crate::peer::{Nats, Raw, Redis, Sinew, Zenoh};
+
+/// One system in one way of running it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct System {
+    /// On the command line and in results.
+    pub(crate) name: &'static str,
+    /// On the page.
+    pub(crate) title: &'static str,
+    pub(crate) kind: Kind,
+    /// Encrypted, and the server proves who it is.
+    pub(crate) secured: bool,
+}
+
+/// Whose server and client it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    /// With where it listens; `{folder}` stands for the temporary directory.
+    Sinew(&'static str),
+    Nats,
+    Raw,
+    Zenoh,
+    Redis,
+}
+
+const ZMQ: Kind = Kind::Sinew("zmq://127.0.0.1:0");
+const IPC: Kind = Kind::Sinew("zmq+ipc://{folder}/s");
+const LOOPBACK: Kind = Kind::Sinew("quic://127.0.0.1:0?preset=loopback");
+const LAN: Kind = Kind::Sinew("quic://127.0.0.1:0?preset=lan");
+const WAN: Kind = Kind::Sinew("quic://127.0.0.1:0?preset=wan");
+
+const fn system(name: &'static str, title: &'static str, kind: Kind, secured: bool) -> System {
+    System { name, title, kind, secured }
+}
+
+/// All, in the order of the page. QUIC always encrypts; without keys nobody proves who he is.
+pub(crate) const ALL: [System; 14] = [
+    system("sinew-zmq", "Sinew zmq", ZMQ, false),
+    system("sinew-zmq-secured", "Sinew zmq, secured", ZMQ, true),
+    system("sinew-ipc", "Sinew zmq+ipc", IPC, false),
+    system("sinew-ipc-secured", "Sinew zmq+ipc, secured", IPC, true),
+    system("sinew-quic", "Sinew quic loopback, no keys", LOOPBACK, false),
+    system("sinew-quic-secured", "Sinew quic loopback, secured", LOOPBACK, true),
+    system("sinew-quic-lan-secured", "Sinew quic lan, secured", LAN, true),
+    system("sinew-quic-wan-secured", "Sinew quic wan, secured", WAN, true),
+    system("nats", "NATS", Kind::Nats, false),
+    system("nats-tls", "NATS, TLS", Kind::Nats, true),
+    system("zenoh", "zenoh router", Kind::Zenoh, false),
+    system("raw", "raw libzmq proxy", Kind::Raw, false),
+    system("raw-curve", "raw libzmq proxy, CURVE", Kind::Raw, true),
+    system("redis", "Redis", Kind::Redis, false),
+];
+
+impl System {
+    /// The one of this name.
+    pub(crate) fn named(name: &str) -> Outcome<Self> {
+        let names = || ALL.map(|system| system.name).join(", ");
+        let found = ALL.into_iter().find(|system| system.name == name);
+        found.ok_or_else(|| format!("no system `{name}`; there are {}", names()).into())
+    }
+
+    /// Whether it has request/reply.
+    pub(crate) fn asks(self) -> bool {
+        self.kind != Kind::Redis
+    }
+
+    /// Whether it is ours.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self.kind, Kind::Sinew(_))
+    }
+
+    /// Runs one measurement with its client.
+    pub(crate) fn measure(self, order: &Order) -> Outcome<Figures> {
+        match self.kind {
+            Kind::Sinew(_) => measure::run_all::<Sinew>(order),
+            Kind::Nats => measure::run_all::<Nats>(order),
+            Kind::Raw => measure::run_all::<Raw>(order),
+            Kind::Zenoh => measure::run_all::<Zenoh>(order),
+            Kind::Redis => measure::run::<Redis>(order),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ALL, System};
+
+    #[test]
+    fn names_differ_and_are_found() {
+        for system in ALL {
+            assert_eq!(System::named(system.name).unwrap(), system);
+        }
+        assert!(System::named("kafka").unwrap_err().to_string().contains("sinew-zmq, "));
+    }
+}

@@ -1,0 +1,97 @@
+//! The workloads, by name.
+
+use serde::{Deserialize, Serialize};
+
+/// What one measurement does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Workload {
+    /// One publisher as fast as the cap allows.
+    Stream { size: usize, subscribers: usize },
+    /// One message at a time, there and back.
+    PingPong { size: usize },
+    /// One client asks, two answer.
+    Requests { size: usize, in_flight: usize },
+}
+
+/// The unit in which a workload is compared.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Unit {
+    /// More is better.
+    MessagesPerSecond,
+    /// More is better.
+    MegabytesPerSecond,
+    /// Less is better.
+    Microseconds,
+}
+
+const fn stream(size: usize) -> Workload {
+    Workload::Stream { size, subscribers: 1 }
+}
+
+/// All, in the order of the page.
+pub(crate) const ALL: [(&str, &str, Workload); 9] = [
+    ("16B", "pub/sub 1 to 1, 16 B", stream(16)),
+    ("128B", "pub/sub 1 to 1, 128 B", stream(128)),
+    ("1KiB", "pub/sub 1 to 1, 1 KiB", stream(1024)),
+    ("16KiB", "pub/sub 1 to 1, 16 KiB", stream(16 * 1024)),
+    ("1MiB", "pub/sub 1 to 1, 1 MiB", stream(1 << 20)),
+    ("fan-out", "fan-out 1 to 8, 128 B", Workload::Stream { size: 128, subscribers: 8 }),
+    ("ping-pong", "ping-pong, 64 B", Workload::PingPong { size: 64 }),
+    ("request-1", "request/reply, 1 in flight, 64 B", Workload::Requests { size: 64, in_flight: 1 }),
+    ("request-64", "request/reply, 64 in flight, 64 B", Workload::Requests { size: 64, in_flight: 64 }),
+];
+
+impl Workload {
+    /// Its name on the command line and in results.
+    pub(crate) fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// Its name on the page.
+    pub(crate) fn title(self) -> &'static str {
+        self.row().1
+    }
+
+    fn row(self) -> &'static (&'static str, &'static str, Workload) {
+        ALL.iter().find(|(_, _, workload)| *workload == self).expect("only those of the list are made")
+    }
+
+    /// How it is compared.
+    pub(crate) fn unit(self) -> Unit {
+        match self {
+            Self::Stream { size, .. } if size >= 16 * 1024 => Unit::MegabytesPerSecond,
+            Self::Stream { .. } => Unit::MessagesPerSecond,
+            Self::Requests { in_flight, .. } if in_flight > 1 => Unit::MessagesPerSecond,
+            Self::PingPong { .. } | Self::Requests { .. } => Unit::Microseconds,
+        }
+    }
+
+    /// Bytes of a message.
+    pub(crate) fn size(self) -> usize {
+        match self {
+            Self::Stream { size, .. } | Self::PingPong { size } | Self::Requests { size, .. } => size,
+        }
+    }
+
+    /// Whether the system needs request/reply for it.
+    pub(crate) fn is_request(self) -> bool {
+        matches!(self, Self::Requests { .. })
+    }
+}
+
+impl Unit {
+    /// As in the tables.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::MessagesPerSecond => "messages/s",
+            Self::MegabytesPerSecond => "MB/s",
+            Self::Microseconds => "µs",
+        }
+    }
+
+    /// Whether a larger figure is the better one.
+    pub(crate) fn more_is_better(self) -> bool {
+        self != Self::Microseconds
+    }
+}
