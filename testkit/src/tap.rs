@@ -54,6 +54,13 @@ pub enum Arrival {
         /// Whether it hears the kept values of its pattern first.
         wants_kept: bool,
     },
+    /// The subscription of this session and number is to end at once.
+    Unsubscribe {
+        /// Whose it is at the server.
+        session: u64,
+        /// Its number in that session.
+        number: u32,
+    },
 }
 
 /// What arrived at all servers of a test, in order.
@@ -114,6 +121,13 @@ struct Ask {
     live_only: bool,
 }
 
+#[derive(Deserialize)]
+struct Leave {
+    number: u32,
+    #[serde(default)]
+    drain: bool,
+}
+
 impl Ask {
     fn wants_kept(&self) -> bool {
         self.cursor.is_none() && self.group.is_none() && !self.responds && !self.live_only
@@ -140,6 +154,11 @@ impl Attachment for Tap {
                     if let Ok(ask) = from_cbor::<Ask>(record.body()) {
                         let (window, session, number) = (ask.window_bytes, self.session, record.header.call);
                         log.push(Arrival::Subscribe { window, session, number, wants_kept: ask.wants_kept() });
+                    }
+                }
+                verb::UNSUBSCRIBE => {
+                    if let Ok(Leave { number, drain: false }) = from_cbor(record.body()) {
+                        log.push(Arrival::Unsubscribe { session: self.session, number });
                     }
                 }
                 _ => {}

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use crate::broken::{Invariant, Outcome};
 use crate::history::History;
 use crate::stage::{DEADLINE, Stage, pattern};
-use crate::sum::number_of;
+use crate::sum::{count_of_last, number_of};
 
 /// What the group listens to.
 const PATTERN: &str = "s.*";
@@ -66,6 +66,11 @@ impl Member {
         stage.trace.note(|| format!("member {}: {delivery:?}", self.window));
         self.deliveries.push(delivery);
         Ok(())
+    }
+
+    /// How many messages it heard of those that arrived at the last server.
+    pub(crate) fn of_last(&self, history: &History) -> u64 {
+        count_of_last(&self.deliveries, history)
     }
 
     /// Reads what still comes.

@@ -13,6 +13,8 @@ pub(crate) struct History {
     arrivals: Vec<Arrival>,
     /// Numbers of messages.
     numbers: HashSet<u64>,
+    /// Of those that arrived at the last server.
+    last: HashSet<u64>,
 }
 
 /// From one standing of a subscription at a server to the next: a server's session has it, and counts.
@@ -43,15 +45,19 @@ impl History {
     /// Checks what arrived: nothing twice, and in order for each publisher and subject.
     pub(crate) fn of(log: &Log) -> Outcome<Self> {
         let arrivals = log.all().clone();
-        let (mut numbers, mut newest) = (HashSet::new(), HashMap::new());
+        let (mut numbers, mut last, mut newest) = (HashSet::new(), HashSet::new(), HashMap::new());
         for arrival in &arrivals {
+            if *arrival == Arrival::Start {
+                last.clear();
+            }
             let Arrival::Publish { subject, number, .. } = arrival else { continue };
             Invariant::Once.hold(numbers.insert(*number), || format!("message {number:x} arrived twice"))?;
+            last.insert(*number);
             let before = newest.insert((number >> 32, subject), *number);
             let order = before.is_none_or(|before| before < *number);
             Invariant::Order.hold(order, || format!("{number:x} arrived after {before:x?}"))?;
         }
-        Ok(Self { arrivals, numbers })
+        Ok(Self { arrivals, numbers, last })
     }
 
     pub(crate) fn has(&self, number: u64) -> bool {
@@ -65,8 +71,12 @@ impl History {
 
     /// How many messages arrived at the last server.
     pub(crate) fn arrived_last(&self) -> u64 {
-        let last = self.arrivals.iter().rposition(|arrival| *arrival == Arrival::Start).unwrap_or(0);
-        self.arrivals[last..].iter().filter(|arrival| matches!(arrival, Arrival::Publish { .. })).count() as u64
+        self.last.len() as u64
+    }
+
+    /// Whether this message arrived at the last server.
+    pub(crate) fn is_of_last(&self, number: u64) -> bool {
+        self.last.contains(&number)
     }
 
     /// What the last server keeps.
@@ -88,16 +98,20 @@ impl History {
                 && *its == window
                 && known.insert((session, number))
             {
-                starts.push((place, *wants_kept));
+                starts.push((place, *wants_kept, Arrival::Unsubscribe { session: *session, number: *number }));
             }
         }
         let pattern = pattern(text);
-        let ends = starts.iter().skip(1).map(|(place, _)| *place).chain([self.arrivals.len()]);
-        starts.iter().zip(ends).map(|((start, wants), end)| self.period(*start, end, *wants, &pattern)).collect()
+        let ends = starts.iter().skip(1).map(|(place, ..)| *place).chain([self.arrivals.len()]);
+        let period = |((start, wants, leave), end): (&(usize, bool, Arrival), usize)| {
+            self.period(*start, end, leave, *wants, &pattern)
+        };
+        starts.iter().zip(ends).map(period).collect()
     }
 
-    fn period(&self, start: usize, next: usize, wants_kept: bool, pattern: &Pattern) -> Period {
-        let life = self.arrivals[start..].iter().position(|arrival| *arrival == Arrival::Start);
+    fn period(&self, start: usize, next: usize, leave: &Arrival, wants_kept: bool, pattern: &Pattern) -> Period {
+        let is_end = |arrival: &Arrival| arrival == leave || *arrival == Arrival::Start;
+        let life = self.arrivals[start..].iter().position(is_end);
         let end = life.map_or(next, |after| next.min(start + after));
         let mut numbers = Vec::new();
         if wants_kept {

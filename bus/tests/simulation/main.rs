@@ -68,3 +68,37 @@ fn the_same_seed_gives_the_same_trace() {
         }
     }
 }
+
+/// What must be seen somewhere, so that no check is idle.
+const SIGHTS: [&str; 14] = [
+    "Lagged(",
+    "Gap(Exact(",
+    "Gap(Unknown)",
+    "retained: true",
+    "request: true",
+    "Overflowed",
+    "Ok(Ok(Tally",
+    "Receipt {",
+    "member 60",
+    "NoResponders",
+    "ResponderLost",
+    "ResponderFailed",
+    "OutcomeUnknown",
+    "weather 7",
+];
+
+#[test]
+fn everything_happens_in_some_world() {
+    let mut missing = SIGHTS.to_vec();
+    for seed in 0..SEEDS {
+        let trace = Trace::on();
+        let outcome = world::run(seed, &trace);
+        assert!(outcome.is_ok(), "seed {seed}: {outcome:?}");
+        let text = trace.text();
+        missing.retain(|sight| !text.contains(sight));
+        if missing.is_empty() {
+            return;
+        }
+    }
+    panic!("never seen: {missing:?}");
+}

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use sinew_bus::{BacklogLimits, Bus, Delivery, Overflow, SubscribeOptions, Subscription};
+use sinew_bus::{BacklogLimits, Bus, Delivery, Overflow, SubscribeOptions, Subscription, Tally};
 use sinew_testkit::random::Random;
+use sinew_testkit::trace::Trace;
 use tokio::time::{sleep, timeout};
 
 use crate::broken::{Broken, Invariant, Outcome};
-use crate::history::History;
+use crate::history::{History, Period};
 use crate::stage::{DEADLINE, PATTERNS, Stage, pattern};
-use crate::sum::Sum;
+use crate::sum::{Sum, count_of_last};
 
 /// In fair weather what is due has come after this: the longest stall of a block, and reconnecting.
 const SETTLED: Duration = Duration::from_secs(30);
@@ -29,6 +30,8 @@ pub(crate) struct Heard {
     deliveries: Vec<Delivery>,
     /// Still there, with whoever holds it.
     open: Option<Subscription>,
+    /// What the server had counted when it was ended.
+    tally: Option<Tally>,
 }
 
 /// Subscribes until the world ends.
@@ -47,9 +50,9 @@ pub(crate) async fn subscribe(stage: Stage, mut random: Random) -> Outcome<Subsc
             Ok(Err(error)) => return Invariant::Ends.broken(error.to_string()),
         };
         let (window, overflow) = (options.window_bytes as u64, options.overflow);
-        let mut heard = Heard { pattern: text, window, overflow, deliveries: Vec::new(), open: Some(subscription) };
+        let mut heard = Heard::new(text, window, overflow, subscription);
         heard.read_for_a_while(&stage, &mut random).await?;
-        heard.leave(&mut random).await;
+        heard.leave(&stage.trace, &mut random).await;
         all.push(heard);
     }
     Ok(Subscribed { bus, heard: all })
@@ -78,6 +81,15 @@ impl Subscribed {
 }
 
 impl Heard {
+    fn new(pattern: &'static str, window: u64, overflow: Overflow, open: Subscription) -> Self {
+        Self { pattern, window, overflow, deliveries: Vec::new(), open: Some(open), tally: None }
+    }
+
+    /// How many messages it heard of those that arrived at the last server.
+    pub(crate) fn of_last(&self, history: &History) -> u64 {
+        count_of_last(&self.deliveries, history)
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.open.is_some()
     }
@@ -105,17 +117,20 @@ impl Heard {
         if read.is_ok() {
             let end = self.open.take().and_then(|open| open.end());
             let right = self.overflow == Overflow::Disconnect && end.is_some();
+            stage.trace.note(|| format!("subscription {window} ended: {end:?}"));
             Invariant::Ends.hold(right, || format!("the session goes on, but `{window}` ended: {end:?}"))?;
         }
         Ok(())
     }
 
-    async fn leave(&mut self, random: &mut Random) {
+    async fn leave(&mut self, trace: &Trace, random: &mut Random) {
         let Some(open) = self.open.take() else { return };
         match random.below(3) {
             0 => drop(open),
             1 => {
-                let _ = timeout(random.millis(3_000), open.unsubscribe()).await;
+                let tally = timeout(random.millis(3_000), open.unsubscribe()).await;
+                trace.note(|| format!("subscription {} left: {tally:?}", self.window));
+                self.tally = tally.ok().and_then(Result::ok);
             }
             // It may end by itself meanwhile, and nobody would know.
             _ if self.overflow == Overflow::Disconnect => drop(open),
@@ -130,6 +145,12 @@ impl Heard {
         if self.is_open() {
             let stands = periods.last().is_some_and(|period| history.lasts(period));
             Invariant::Ends.hold(stands, || format!("`{}` is open and does not stand", self.window))?;
+        }
+        if let Some(Tally { delivered, dropped, missed, queued }) = self.tally
+            && self.overflow != Overflow::Disconnect
+        {
+            let (counted, due) = (delivered + dropped + missed + queued, periods.last().map_or(0, Period::due));
+            Invariant::Account.hold(counted == due, || format!("`{}`: {counted} counted, {due} due", self.window))?;
         }
         // What does not fit is told where the subscription ends, ahead of what is still on its way on other lanes.
         let mut sum = Sum::new(&periods, narrow && self.overflow != Overflow::Disconnect);

@@ -101,3 +101,12 @@ impl fmt::Display for Sum<'_> {
 pub(crate) fn number_of(message: &Message) -> u64 {
     message.body.first_chunk().map_or(u64::MAX, |number| u64::from_le_bytes(*number))
 }
+
+/// How many of these are messages that arrived at the last server.
+pub(crate) fn count_of_last(deliveries: &[Delivery], history: &History) -> u64 {
+    let of_last = |delivery: &&Delivery| match delivery {
+        Delivery::Message(message) => history.is_of_last(number_of(message)),
+        _ => false,
+    };
+    deliveries.iter().filter(of_last).count() as u64
+}
