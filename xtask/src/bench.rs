@@ -32,6 +32,16 @@ enum What {
     },
     /// Sinew beside NATS, zenoh, raw libzmq and Redis, clients apart from servers; writes docs/BENCHMARKS.md
     Peers(peers::Options),
+    /// Slow subscribers, idle connections under overload, and hostile peers, against a real server; what was promised
+    /// beside what was found
+    Stress {
+        /// How long each disturbance lasts
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// More for the program: `--transport zmq`, `--only slow`
+        #[arg(last = true)]
+        more: Vec<String>,
+    },
 }
 
 /// Criterion's name of a measurement.
@@ -67,6 +77,7 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
     match &options.what {
         What::Transports { filter } => transports(shell, filter.as_deref()),
         What::Peers(options) => peers::run(shell, options),
+        What::Stress { seconds, more } => stress(shell, *seconds, more),
     }
 }
 
@@ -78,6 +89,17 @@ fn transports(shell: &Shell, filter: Option<&str>) -> Result<()> {
         return Err("no line of the comparison has this name; leave the filter out to run them all".into());
     }
     println!("\n{}\n{}", machine(shell)?, render(&table));
+    Ok(())
+}
+
+/// The server as users run it and the clients apart from it, both built for release.
+fn stress(shell: &Shell, seconds: u32, more: &[String]) -> Result<()> {
+    cmd!(shell, "cargo build --release --bin sinew").run()?;
+    cmd!(shell, "cargo build --release -p sinew-bench --bin stress").run()?;
+    let folder = Metadata::own(&metadata::root())?.target.join("release");
+    let (stress, sinew, seconds) = (folder.join("stress"), folder.join("sinew"), seconds.to_string());
+    println!("{}", machine(shell)?);
+    cmd!(shell, "{stress} all --sinew {sinew} --seconds {seconds} {more...}").run()?;
     Ok(())
 }
 
