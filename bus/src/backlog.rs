@@ -29,6 +29,9 @@
 //! comes again with the old cursor and the sum is right again, as the server keeps nothing about what was told.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::Budget;
 
 use sinew_session::is_planted;
 
@@ -154,7 +157,12 @@ pub struct Backlog<R> {
     held_bytes: usize,
     /// Publishers were held back for as long as they may be: until there is room again, the newest is not taken.
     hold_is_over: bool,
+    /// What all queues of the broker draw on.
+    budget: Option<Arc<Budget>>,
 }
+
+/// What a record that waits costs of the budget beside its bytes: its place, its handles and its allocation.
+const PLACE_BYTES: usize = 64;
 
 #[derive(Debug)]
 struct Entry<R> {
@@ -189,7 +197,16 @@ impl<R> Backlog<R> {
             overflow,
             held_bytes: 0,
             hold_is_over: false,
+            budget: None,
         }
+    }
+
+    /// The same, with a queue that draws on `budget` beside its own limits: when that has not enough for it, the queue is
+    /// full, and a single record that does not fit is lost.
+    pub fn drawing_on(self, budget: Arc<Budget>) -> Self {
+        let mut backlog = self;
+        backlog.budget = Some(budget);
+        backlog
     }
 
     /// A record of so many bytes matches: what to do with it. With an empty queue and credit that is three comparisons, a
@@ -239,20 +256,25 @@ impl<R> Backlog<R> {
             return Pushed::Missed;
         }
         let cost = record_bytes.max(1);
-        let full = self.is_full_for(cost);
-        match self.overflow {
-            Overflow::DropOldest => self.make_room(cost, lost),
+        let full = !self.try_take(cost);
+        let overflow = self.overflow;
+        match overflow {
             _ if !full => {}
+            Overflow::DropOldest if self.make_room(cost, lost) => {}
             Overflow::Disconnect => {
                 self.refuse();
                 return Pushed::Overflowed;
             }
-            Overflow::Hold if !self.hold_is_over && self.held_bytes.saturating_add(cost) <= slack_bytes => {
+            Overflow::Hold
+                if !self.hold_is_over
+                    && self.held_bytes.saturating_add(cost) <= slack_bytes
+                    && self.budget_takes(cost) =>
+            {
                 self.held_bytes += cost;
                 self.enqueue(cost, record());
                 return Pushed::Held;
             }
-            Overflow::Hold | Overflow::DropNewest => {
+            Overflow::DropOldest | Overflow::Hold | Overflow::DropNewest => {
                 self.refuse();
                 return Pushed::Refused;
             }
@@ -418,10 +440,27 @@ impl<R> Backlog<R> {
                 || self.hold_is_over)
     }
 
-    /// Drops the oldest until a record of this cost fits, or none is left.
-    fn make_room(&mut self, cost: usize, lost: &mut impl FnMut(R)) {
-        while self.is_full_for(cost) {
-            let Some(head) = self.take_head() else { break };
+    /// Takes room for a record of this cost, if there is.
+    fn try_take(&mut self, cost: usize) -> bool {
+        !self.is_full_for(cost) && self.budget_takes(cost)
+    }
+
+    fn budget_takes(&self, cost: usize) -> bool {
+        let holds = self.queued_bytes.saturating_add(self.queue.len() * PLACE_BYTES);
+        self.budget.as_ref().is_none_or(|budget| budget.take(holds, cost.saturating_add(PLACE_BYTES)))
+    }
+
+    fn give_back(&self, records: usize, bytes: usize) {
+        if let Some(budget) = &self.budget {
+            budget.give_back(bytes + records * PLACE_BYTES);
+        }
+    }
+
+    /// Drops the oldest until a record of this cost fits, and takes the room for it; `false` if none is left and the
+    /// budget has still not enough.
+    fn make_room(&mut self, cost: usize, lost: &mut impl FnMut(R)) -> bool {
+        while !self.try_take(cost) {
+            let Some(head) = self.take_head() else { return false };
             self.dropped += 1;
             let told = u64::from(!is_planted("drop not counted"));
             self.untold += told;
@@ -432,6 +471,7 @@ impl<R> Backlog<R> {
             }
             lost(head.record);
         }
+        true
     }
 
     fn refuse(&mut self) {
@@ -449,6 +489,7 @@ impl<R> Backlog<R> {
     fn take_head(&mut self) -> Option<Entry<R>> {
         let head = self.queue.pop_front()?;
         self.queued_bytes -= head.cost;
+        self.give_back(1, head.cost);
         if self.hold_is_over || self.held_bytes > 0 {
             self.after_hold();
         }
@@ -467,7 +508,14 @@ impl<R> Backlog<R> {
 
     /// All entries, in order; none is left.
     fn empty(&mut self) -> impl Iterator<Item = R> + use<R> {
+        self.give_back(self.queue.len(), self.queued_bytes);
         self.queued_bytes = 0;
         std::mem::take(&mut self.queue).into_iter().map(|entry| entry.record)
+    }
+}
+
+impl<R> Drop for Backlog<R> {
+    fn drop(&mut self) {
+        self.empty().for_each(drop);
     }
 }

@@ -17,7 +17,7 @@ use crate::accounting::{Accounts, SUBJECTS_COUNTED_MAX_DEFAULT};
 use crate::outlet::Outlet;
 use crate::protocol::SERVICE;
 use crate::retained::Retained;
-use crate::{Accounting, BacklogLimits, Pattern, RetainedLimits, Router};
+use crate::{Accounting, BacklogLimits, Budget, Pattern, RetainedLimits, Router};
 
 mod attachment;
 mod inspect;
@@ -36,6 +36,10 @@ pub struct BusLimits {
     pub window_bytes_max: usize,
     /// The largest queue of a subscription. A larger wish is cut to it.
     pub queue: BacklogLimits,
+    /// Bytes in the queues of all subscriptions together, with 64 more for each record. Default 256 MiB: 32 full queues,
+    /// and half of a small machine. No queue may hold more than is still free of it ([`Budget`]): who holds most loses
+    /// first, by its own overflow policy.
+    pub queued_bytes_max: usize,
     /// What is kept as last values.
     pub retained: RetainedLimits,
     /// Bytes of publishes that a session may have on their way. Default 4 MiB: what a fast connection carries in some
@@ -61,6 +65,7 @@ impl Default for BusLimits {
             subscriptions_max: 10_000,
             window_bytes_max: 16 << 20,
             queue: BacklogLimits::default(),
+            queued_bytes_max: 256 << 20,
             retained: RetainedLimits::default(),
             publish_window_bytes: 4 << 20,
             hold_max: Duration::from_secs(1),
@@ -91,6 +96,7 @@ struct Shared {
     retained: Mutex<Retained<Bytes>>,
     accounts: Accounts,
     asking: Mutex<Asking>,
+    budget: Arc<Budget>,
     limits: BusLimits,
 }
 
@@ -116,6 +122,7 @@ impl Broker {
             retained: Mutex::new(Retained::new(limits.retained)),
             accounts: Accounts::new(limits.subjects_counted_max),
             asking: Mutex::default(),
+            budget: Arc::new(Budget::new(limits.queued_bytes_max)),
             limits,
         };
         Self { shared: Arc::new(shared) }
@@ -124,6 +131,11 @@ impl Broker {
     /// Subscriptions at this moment, those of cut sessions included.
     pub fn subscriptions(&self) -> usize {
         self.shared.router().len()
+    }
+
+    /// Bytes that wait for slow subscribers now, as `queued_bytes_max` counts them.
+    pub fn queued_bytes(&self) -> usize {
+        self.shared.budget.used()
     }
 
     /// What became of all messages to subjects that the pattern stands for; without one, of all messages since the

@@ -9,7 +9,7 @@ use crate::accounting::{Account, Event};
 use crate::brake::Brake;
 use crate::protocol::{Ended, SERVICE, Tally, count_head, keep, outgoing_verb, subject_of, verb};
 use crate::requests::Token;
-use crate::{Backlog, BacklogLimits, Due, Offer, Overflow, Pushed};
+use crate::{Backlog, BacklogLimits, Budget, Due, Offer, Overflow, Pushed};
 
 /// Where a route leads.
 #[derive(Debug)]
@@ -85,7 +85,8 @@ pub(crate) struct Outcome {
 
 impl Outlet {
     pub(crate) fn new(number: u32, link: Arc<Link>, window_bytes: usize, shares: bool, backlog: Rule) -> Self {
-        let backlog = Backlog::with_overflow(window_bytes, backlog.limits, backlog.overflow);
+        let Rule { limits, overflow, budget } = backlog;
+        let backlog = Backlog::with_overflow(window_bytes, limits, overflow).drawing_on(budget);
         let state = State {
             backlog,
             link: Some(link),
@@ -344,10 +345,12 @@ impl Outlet {
 }
 
 /// How much may wait, and what happens beyond.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) limits: BacklogLimits,
     pub(crate) overflow: Overflow,
+    /// What the queues of all subscriptions draw on.
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl Outcome {

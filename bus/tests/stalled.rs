@@ -1,8 +1,11 @@
 //! One of a hundred subscribers does not read: what waits for it stays within its bound at every step, the others miss
-//! nothing, and what it lost is told exactly. In virtual time and counted bytes.
+//! nothing, and what it lost is told exactly. And all of them: what waits for all together stays within the server's bound.
+//! In virtual time and counted bytes.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use sinew_bus::{BacklogLimits, Delivery, Pattern, Subject, SubscribeOptions, Subscription};
+use sinew_bus::{BacklogLimits, Broker, BusLimits, Delivery, Pattern, Subject, SubscribeOptions, Subscription};
 use sinew_testkit::net::Net;
 use sinew_testkit::setup::{Setup, soon};
 
@@ -73,5 +76,38 @@ async fn one_of_a_hundred_stops_reading() {
     // The window was under way; behind the loss is what had waited, and it costs more than its payload.
     assert!(heard.messages - heard.after_loss <= WINDOW / BYTES + 1, "{heard:?}");
     assert!(heard.after_loss <= QUEUE / BYTES, "{heard:?}");
+    server.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_of_a_hundred_stop_reading() {
+    const ALL: usize = 256 * 1024;
+    let net = Net::default();
+    let mut setup = Setup::on(&net, "mem://all-stalled");
+    let broker = Arc::new(Broker::new(BusLimits { queued_bytes_max: ALL, ..BusLimits::default() }));
+    let server = setup.serve(vec![broker.clone()]).await;
+    let mut subscriptions = Vec::new();
+    for number in 0..SUBSCRIBERS {
+        let bus = setup.bus(number).await;
+        let options = SubscribeOptions { window_bytes: WINDOW, ..SubscribeOptions::default() };
+        let pattern = Pattern::try_from("steady.>").unwrap();
+        subscriptions.push((bus.subscribe_with(&pattern, options).await.unwrap(), bus));
+    }
+    let publisher = setup.bus(0).await;
+    let subject = Subject::try_from("steady.on").unwrap();
+    let mut most = 0;
+    for _ in 0..ROUNDS * MESSAGES {
+        publisher.publish(&subject, Bytes::from_static(&[7; BYTES])).await.unwrap();
+        publisher.flush().await.unwrap();
+        most = most.max(broker.queued_bytes());
+        assert!(most <= ALL, "{most} bytes wait");
+    }
+    assert!(most > ALL / 2, "{most} bytes are no pressure");
+    for (subscription, _bus) in &mut subscriptions {
+        let mut heard = Heard::default();
+        read(subscription, &mut heard, ROUNDS * MESSAGES).await;
+        assert!(heard.told > 0 && heard.messages > WINDOW / BYTES / 2, "{heard:?}");
+    }
+    assert_eq!(broker.queued_bytes(), 0);
     server.drain().await;
 }

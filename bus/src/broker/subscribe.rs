@@ -73,6 +73,7 @@ impl BusAttachment {
                 bytes_max: bound(ask.queue_bytes_max, limits.queue.bytes_max),
             },
             overflow: wish.overflow,
+            budget: self.shared.budget.clone(),
         };
         let window = bound(ask.window_bytes, limits.window_bytes_max);
         let shares = matches!(wish.role, Role::Member(_));
