@@ -31,9 +31,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::Budget;
-
 use sinew_session::is_planted;
+
+use crate::Budget;
 
 /// An empty queue gives memory back if it has more places than this.
 const PLACES_KEPT: usize = 64;

@@ -13,6 +13,7 @@ use crate::signals::{Signals, end_of_stdin};
 
 mod greeting;
 mod listeners;
+mod memory;
 mod open_files;
 
 /// Run a server: ZeroMQ (TCP) and QUIC (UDP) on one port number, secured
@@ -54,6 +55,7 @@ impl Serve {
     pub(crate) fn run(self) -> Outcome {
         self.start_log();
         open_files::raise();
+        memory::give_back_when_quiet();
         // One thread: routing runs where a block arrives, and an idle server costs next to nothing.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(self.serve())
