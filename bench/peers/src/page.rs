@@ -35,7 +35,7 @@ Made by `{command}` on {date}, commit {commit}; nothing on this page is written 
 ## How it is measured
 
 One machine, one run, interleaved: {rounds} rounds, each of which goes through every workload, and each workload through every system.
-Each measurement has a fresh server in a process of its own and one client process apart from it; each side of it (a publisher, a subscriber, one who asks, one who answers) has a thread and a connection of its own there, and a current-thread runtime on that thread where its library wants one.
+Each measurement has a fresh server in a process of its own and one client process apart from it; each side of it (a publisher, a subscriber, one who asks, one who answers) has a thread and a connection of its own there, and a current-thread runtime on that thread where its library wants one (zenoh's refuses that and gets one worker thread beside it).
 Server and clients share the cores of the machine, so what a client costs counts too.
 At most 8,192 messages or 8 MiB are outstanding, whichever is fewer, for all systems: published and not yet heard by the slowest subscriber.
 Messages are counted at the subscribers, which check every number: a run in which a single one is lost, doubled or out of order fails.

@@ -98,9 +98,10 @@ impl Peer for Zenoh {
         ended.await?
     }
 
-    /// The library has runtimes of its own, and refuses to be awaited in a current-thread one.
+    /// The library has runtimes of its own; it needs one to close, and refuses to be awaited in a current-thread one.
     fn block_on<F: Future>(side: F) -> F::Output {
-        futures::executor::block_on(side)
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        runtime.expect("a runtime needs no more than two threads").block_on(side)
     }
 }
 
