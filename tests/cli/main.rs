@@ -3,8 +3,10 @@
 
 mod program;
 
+mod bus;
 mod demo;
 mod keys;
 mod publish_subscribe;
+mod requests;
 mod security;
 mod serve;

@@ -1,6 +1,9 @@
 //! How a command fails: one line with what failed and the chain of its causes.
 
 use std::error::Error;
+use std::process::ExitCode;
+
+use sinew::{BusError, SessionError};
 
 /// Of a command.
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -17,6 +20,21 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// What a script can tell apart; the list is in the help.
+pub(crate) fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
+    let bus = error.downcast_ref::<BusError>().or_else(|| match error.downcast_ref::<sinew::Error>() {
+        Some(sinew::Error::Bus(error)) => Some(error),
+        _ => None,
+    });
+    ExitCode::from(match bus {
+        Some(BusError::NoResponders { .. }) => 3,
+        Some(BusError::ResponderFailed { .. } | BusError::ResponderLost { .. }) => 4,
+        Some(BusError::Session(SessionError::Timeout { .. })) => 5,
+        Some(BusError::Denied { .. } | BusError::Refused { .. }) => 6,
+        _ => 1,
+    })
 }
 
 #[cfg(test)]

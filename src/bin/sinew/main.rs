@@ -4,11 +4,16 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bus;
 mod connection;
 mod demo;
 mod failure;
+mod format;
 mod keys;
+mod payload;
 mod publish;
+mod reply;
+mod request;
 mod serve;
 mod signals;
 mod subscribe;
@@ -30,15 +35,22 @@ Environment:
               Server and clients of one account find each other's keys there.
 
 Exit codes:
-  0  done; for `serve` and `sub` also: ended by SIGINT or SIGTERM, or nobody reads the output any more
+  0  done; for `serve`, `sub` and `reply` also: ended by SIGINT or SIGTERM, or nobody reads the output any more
   1  failed; standard error says what, why, and the next step
-  2  the command line could not be understood";
+  2  the command line could not be understood
+  3  `request`: nobody responds to the subject
+  4  `request`: the responder failed, or was lost with the request
+  5  no answer in time
+  6  the server's policy does not permit it";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
     Pub(publish::Publish),
     Sub(subscribe::Subscribe),
+    Request(request::Request),
+    Reply(reply::Reply),
+    Bus(bus::Bus),
     Keys(keys::Keys),
     Demo(demo::Demo),
     #[command(hide = true)]
@@ -50,6 +62,9 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Pub(publish) => publish.run(),
         Command::Sub(subscribe) => subscribe.run(),
+        Command::Request(request) => request.run(),
+        Command::Reply(reply) => reply.run(),
+        Command::Bus(bus) => bus.run(),
         Command::Keys(keys) => keys.run(),
         Command::Demo(demo) => demo.run(),
         Command::DemoClient(client) => client.run(),
@@ -58,7 +73,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", failure::chain(&*error));
-            ExitCode::FAILURE
+            failure::exit_code(&*error)
         }
     }
 }

@@ -4,16 +4,14 @@
 use std::io::Write;
 use std::time::Duration;
 
-use clap::Args;
-use sinew::{Client, Delivery, Pattern, State, Subscription};
+use clap::{Args, ValueEnum};
+use sinew::{Client, Delivery, Overflow, Pattern, State, SubscribeOptions, Subscription};
 use tokio::sync::mpsc;
 
 use crate::connection::ConnectionOptions;
 use crate::failure::Outcome;
+use crate::format::Format;
 use crate::signals::Signals;
-
-mod format;
-use format::Format;
 
 /// Subscribe, and write what comes to standard output
 ///
@@ -30,11 +28,24 @@ Examples:
 Objects of --json, one a line:
   {\"subject\":\"news.today\",\"payload\":\"it rains\"}
   {\"subject\":\"camera.door\",\"payload_base64\":\"/9j/4AAQ\"}   a payload that is no UTF-8 text
+  {\"subject\":\"lamp\",\"headers\":[{\"name\":\"by\",\"value\":\"me\"}],\"retained\":true,\"payload\":\"on\"}   a kept value
   {\"lagged\":7}                                       so many were dropped here: the reader was slow
   {\"gap\":3}, {\"gap\":\"unknown\"}                       so many were missed while the connection was cut")]
 pub(crate) struct Subscribe {
     /// Which subjects: `*` stands for one token, `>` at the end for one or more
     pattern: Pattern,
+    /// Share the messages with the other members of this group: each goes to one of them
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    /// What the server does when this subscription is so slow that its queue is full
+    #[arg(long, value_name = "POLICY", default_value = "drop-oldest")]
+    overflow: Policy,
+    /// Leave out the values that the server has kept, and begin with what is published from now on
+    #[arg(long)]
+    live: bool,
+    /// Write headers too, as [NAME=VALUE] before the payload; JSON has them anyway
+    #[arg(long, conflicts_with = "raw")]
+    headers: bool,
     /// End after so many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -46,6 +57,30 @@ pub(crate) struct Subscribe {
     raw: bool,
     #[command(flatten)]
     connection: ConnectionOptions,
+}
+
+/// What happens when the queue is full. Losses are told in any case.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Policy {
+    /// The oldest message makes room
+    DropOldest,
+    /// The newest message is not taken
+    DropNewest,
+    /// The subscription ends, and this program with it
+    Disconnect,
+    /// Publishers wait, at most a second; then as drop-newest
+    Hold,
+}
+
+impl From<Policy> for Overflow {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::DropOldest => Self::DropOldest,
+            Policy::DropNewest => Self::DropNewest,
+            Policy::Disconnect => Self::Disconnect,
+            Policy::Hold => Self::Hold,
+        }
+    }
 }
 
 /// Output that waits for a slow reader: chunks of about 64 KiB.
@@ -63,12 +98,21 @@ impl Subscribe {
         outcome
     }
 
+    fn options(&self) -> SubscribeOptions {
+        SubscribeOptions {
+            group: self.group.clone(),
+            overflow: self.overflow.into(),
+            retained: !self.live,
+            ..SubscribeOptions::default()
+        }
+    }
+
     async fn subscribe(self) -> Outcome {
         let mut signals = Signals::listen()?;
         let (output, writer) = start_writer();
         let subscribed = async {
             let client = self.connection.connect().await?;
-            let subscription = client.bus().subscribe(&self.pattern).await?;
+            let subscription = client.bus().subscribe_with(&self.pattern, self.options()).await?;
             Outcome::Ok((client, subscription))
         };
         let (client, subscription) = tokio::select! {
@@ -96,7 +140,7 @@ impl Subscribe {
 
     /// Ends after `count` messages, when the session is over, or when the writer has gone.
     async fn forward(&self, mut subscription: Subscription, output: mpsc::Sender<Vec<u8>>) -> Outcome {
-        let format = Format::new(self.json, self.raw);
+        let format = Format::new(self.json, self.raw, self.headers);
         let mut left = self.count.unwrap_or(u64::MAX);
         let mut chunk = Vec::new();
         while left > 0 {
