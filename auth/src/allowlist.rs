@@ -1,9 +1,5 @@
 //! The allowlist: who may come in, read from files and looked at again when they change. Its text is in `lines.rs`, the
-//! lookup in `table.rs`, writing in `append.rs`.
-//!
-//! Room left for what comes next: a policy file is another `Admit` beside this one and keeps to the same `Table` for its
-//! keys; a watcher that reloads without being asked calls [`Allowlist::reload`]; revoking live sessions compares the
-//! keys before and after in `State::load`, the one place where a set replaces another.
+//! lookup in `table.rs`, writing in `write.rs`. The policy (`policy.rs`) reads the same lists, and knows roles beside.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,8 +15,8 @@ pub(crate) use lines::{key_line, parse_single_key};
 mod address;
 mod table;
 pub use table::AdmitListed;
-use table::Table;
-mod append;
+pub(crate) use table::Table;
+mod write;
 
 /// Lines of an allowlist in all its files. Reading so many took 0.24 s in a development build: what an admission waits
 /// at most, once after each change.
@@ -103,7 +99,16 @@ impl Allowlist {
     /// Those of reading `path`, since nothing is added to a bad list; [`FileError::Line`] for a name that cannot stand
     /// there; [`FileError::Io`], also where the directory stays locked by another for 5 s.
     pub fn append(path: impl AsRef<Path>, key: &PeerKey, name: &str) -> Result<bool, FileError> {
-        append::append(path.as_ref(), key, name)
+        write::append(path.as_ref(), key, name)
+    }
+
+    /// Takes every line of `key` out of the file `path`; the others stay as they are. The file is replaced whole. Gives
+    /// `false` where the key is not listed there, or there is no such file.
+    ///
+    /// # Errors
+    /// Those of reading `path`, since a bad list is left alone; [`FileError::Io`] as for [`append`](Self::append).
+    pub fn remove(path: impl AsRef<Path>, key: &PeerKey) -> Result<bool, FileError> {
+        write::remove(path.as_ref(), key)
     }
 
     /// A set is replaced whole or not at all, so that it holds even where a thread died holding the lock.
@@ -138,7 +143,8 @@ impl State {
     }
 }
 
-fn load(sources: &[PathBuf]) -> (Result<Table, FileError>, Vec<(PathBuf, Stamp)>) {
+/// Reads lists; the stamps are of every path that was looked at, whether reading went well or not.
+pub(crate) fn load(sources: &[PathBuf]) -> (Result<Table, FileError>, Vec<(PathBuf, Stamp)>) {
     let mut load = Load { bytes_left: ALLOWLIST_BYTES_MAX, ..Load::default() };
     let outcome = sources.iter().try_for_each(|source| load.source(source));
     (outcome.map(|()| load.table), load.stamps)

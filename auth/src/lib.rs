@@ -33,6 +33,26 @@
 //! # }
 //! ```
 //!
+//! What a peer may do once it is in, a server asks of [`Authorize`]: [`Policy`] answers from a TOML file with roles,
+//! where deny wins and what nothing allows is denied. [`Operation`] lists what can be asked, [`Decision`] says what an
+//! answer rests on.
+//!
+//! ```
+//! # use sinew_auth::{Authorize, Identity, Operation, Policy, PolicyFiles, Resource};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let home = tempfile::tempdir()?;
+//! # let thermometer = Identity::generate().public_key();
+//! let file = home.path().join("policy.toml");
+//! std::fs::write(&file, "version = 1\n[roles.sensor]\nallow = [\"bus.publish sensors.>\"]\n")?;
+//! Policy::give_roles(&file, &thermometer.into(), "thermometer", &["sensor".into()])?;
+//! let policy = Policy::open(PolicyFiles { policy: file, ..PolicyFiles::default() })?;
+//! let decide = |subject| policy.decide(Some(&thermometer.into()), Operation::BusPublish, Resource::Name(subject));
+//! assert!(decide("sensors.roof").is_allowed());
+//! assert!(decide("lamps.roof").to_string().starts_with("denied: no rule of role `sensor` allows it"));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Features, so that a transport brings only its own: `curve` (the CURVE pair of an identity and ZAP, ZeroMQ RFC 26 and
 //! 27) and `tls` (rustls configuration with raw public keys, TLS 1.3 only). Neither is on by default.
 
@@ -50,6 +70,11 @@ mod operation;
 pub use operation::{Operation, ResourceKind, UnknownOperation};
 mod authorize;
 pub use authorize::{Authorize, AuthorizeEverything, Decision, Resource};
+mod policy;
+pub use policy::{
+    ListedBy, ListedPeer, POLICY_BYTES_MAX, POLICY_PEER_ROLES_MAX, POLICY_PEERS_MAX, POLICY_ROLES_MAX,
+    POLICY_RULES_MAX, Policy, PolicyFiles,
+};
 mod files;
 pub use files::KEY_FILE_BYTES_MAX;
 mod disk;

@@ -53,8 +53,8 @@ impl FromStr for Network {
 }
 
 /// Which addresses may come in.
-#[derive(Debug, Default)]
-pub(super) struct Addresses {
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Addresses {
     allowed: Vec<Network>,
     denied: Vec<Network>,
 }
@@ -66,6 +66,12 @@ impl Addresses {
 
     pub(super) fn deny(&mut self, network: Network) {
         self.denied.push(network);
+    }
+
+    /// Takes in the lines of another list.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.allowed.extend(other.allowed);
+        self.denied.extend(other.denied);
     }
 
     /// `deny` wins; where anything is allowed, nothing else is.

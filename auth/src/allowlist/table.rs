@@ -14,13 +14,13 @@ use crate::error::FileError;
 use crate::key::{KeyError, PeerKey};
 
 /// Keys, with the addresses that they may come from.
-#[derive(Debug, Default)]
-pub(super) struct Table {
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Table {
     keys: HashMap<[u8; 32], Listed>,
     pub(super) addresses: Addresses,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Listed {
     key: PeerKey,
     name: String,
@@ -30,7 +30,7 @@ struct Listed {
 
 impl Table {
     /// Lists a key. The same key once more is no error, and its first name stays.
-    pub(super) fn insert(&mut self, key: PeerKey, name: &str, path: &Path, line: usize) -> Result<(), FileError> {
+    pub(crate) fn insert(&mut self, key: PeerKey, name: &str, path: &Path, line: usize) -> Result<(), FileError> {
         match self.keys.entry(curve_form(&key)) {
             Entry::Vacant(room) => {
                 room.insert(Listed { key, name: name.to_owned(), path: path.into(), line });
@@ -46,16 +46,31 @@ impl Table {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// Takes in another list; what is listed here keeps its name.
+    pub(crate) fn merge(&mut self, other: Self) -> Result<(), FileError> {
+        self.addresses.merge(other.addresses);
+        other.keys.into_values().try_for_each(|listed| self.insert(listed.key, &listed.name, &listed.path, listed.line))
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = PeerKey> + '_ {
+        self.keys.values().map(|listed| listed.key)
+    }
+
+    /// Whether exactly this key is listed.
+    pub(crate) fn has(&self, key: &PeerKey) -> bool {
+        self.keys.get(&curve_form(key)).is_some_and(|listed| listed.key == *key)
+    }
+
+    pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
 
-    pub(super) fn name(&self, key: &PeerKey) -> Option<&str> {
+    pub(crate) fn name(&self, key: &PeerKey) -> Option<&str> {
         let listed = self.keys.get(&curve_form(key)).filter(|listed| listed.key == *key)?;
         Some(listed.name.as_str()).filter(|name| !name.is_empty())
     }
 
-    pub(super) fn admit(&self, candidate: &Candidate<'_>) -> Result<Option<PeerKey>, Refusal> {
+    pub(crate) fn admit(&self, candidate: &Candidate<'_>) -> Result<Option<PeerKey>, Refusal> {
         if let Some(address) = candidate.address.filter(|address| !self.addresses.admits(*address)) {
             return Err(Refusal::Address { address });
         }

@@ -55,6 +55,18 @@ fn one_line_serves_tls_and_curve() {
 }
 
 #[test]
+fn a_key_is_taken_out_and_everything_else_stays() {
+    let (one, two) = (key(1), key(2));
+    let (_directory, path) = list(&format!("# the lab\n{one} a\nallow 10.0.0.0/8\ned25519:{one} again\n{two} b # c"));
+    assert!(Allowlist::remove(&path, &one.into()).unwrap());
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("# the lab\nallow 10.0.0.0/8\n{two} b # c"));
+    assert!(!Allowlist::remove(&path, &one.into()).unwrap());
+    assert!(!Allowlist::remove(path.with_file_name("none"), &one.into()).unwrap());
+    fs::write(&path, "no key\n").unwrap();
+    assert!(Allowlist::remove(&path, &one.into()).is_err());
+}
+
+#[test]
 fn a_foreign_curve_key_comes_in_by_curve_alone() {
     let foreign = key(5).to_curve();
     let (_directory, path) = list(&format!("{} an old client\n", PeerKey::Curve(foreign)));
