@@ -9,7 +9,7 @@ use sinew_auth::{Identity, PublicKey};
 #[cfg(feature = "bus")]
 use sinew_bus::Bus;
 use sinew_session::{Backoff, Executor, Session, SessionLimits, SessionOptions, State};
-use sinew_transport_api::{Endpoint, Limits, Registry, Security};
+use sinew_transport_api::{ConnectOptions, Endpoint, Limits, Registry, Security};
 
 use crate::{Error, Home, Result, linked};
 
@@ -23,8 +23,8 @@ pub struct Client {
     bus: Bus,
 }
 
-/// Connects to `url` with the keys of this account: its client key, and the server's key from the URL or, for a server
-/// on this machine, from the [`Home`] directory.
+/// Connects to `url` with the keys of this account: its client key, and the server's key from the URL, from
+/// `known_servers` or, for a server on this machine, from the [`Home`] directory.
 ///
 /// # Errors
 /// As [`ClientBuilder::connect`].
@@ -199,7 +199,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// `Endpoint` and `FeatureOff` for a URL that cannot be used; `NoServerKey`, `NoServer` and `File` where keys or the
-    /// local server are not found; `Session` if the server cannot be reached or does not let us in.
+    /// local server are not found; `ServerKeyChanged` if the server proves none of the known ones; `Session` if it cannot
+    /// be reached or does not let us in.
     pub async fn connect(mut self) -> Result<Client> {
         let registry = match self.registry.take() {
             Some(registry) => registry,
@@ -210,16 +211,22 @@ impl ClientBuilder {
             None => self.local_endpoint(&registry)?,
         };
         linked::check(&registry, &endpoint)?;
-        let (security, server_key) = self.security(&endpoint)?;
-        let mut options = SessionOptions::new(security, server_key)?;
+        let (security, keys) = self.security(&endpoint)?;
+        if keys.is_empty() && matches!(security, Security::Identity(_)) && endpoint.key().is_none() {
+            return Err(self.no_server_key(&registry, &endpoint).await);
+        }
+        let mut keys = keys.into_iter();
+        let mut options = SessionOptions::new(security, keys.next())?;
+        options.server_keys_more = keys.collect();
         options.registry = registry;
-        options.connect.limits = self.limits;
+        options.connect.limits = self.limits.clone();
         options.connect.connect_timeout = self.connect_timeout.unwrap_or(options.connect.connect_timeout);
-        options.client = self.name;
-        options.limits = self.session_limits;
-        options.backoff = self.backoff;
+        options.client = std::mem::take(&mut self.name);
+        options.limits = self.session_limits.clone();
+        options.backoff = self.backoff.clone();
         options.executor = self.executor;
-        let session = Session::connect(&endpoint, options).await?;
+        let session =
+            Session::connect(&endpoint, options).await.map_err(|cause| self.connect_error(&endpoint, cause))?;
         Ok(Client {
             #[cfg(feature = "bus")]
             bus: Bus::new(&session)?,
@@ -252,24 +259,50 @@ impl ClientBuilder {
         })
     }
 
-    fn security(&mut self, endpoint: &Endpoint) -> Result<(Security, Option<PublicKey>)> {
+    /// How we prove ourselves, and the keys that the server may prove: the one that was given, or the known ones.
+    fn security(&mut self, endpoint: &Endpoint) -> Result<(Security, Vec<PublicKey>)> {
         let identity = match self.proof.clone() {
-            Proof::Plaintext => return Ok((Security::Plaintext, self.server_key)),
+            Proof::Plaintext => return Ok((Security::Plaintext, self.server_key.into_iter().collect())),
             Proof::Identity(identity) => identity,
             Proof::File(path) => Arc::new(Identity::read(path)?),
             Proof::Home => Arc::new(self.find_home()?.client_identity()?),
         };
-        let server_key = match (endpoint.key(), self.server_key) {
-            (None, None) => self.local_server_key(endpoint)?,
-            (_, given) => given,
+        let keys = match (endpoint.key(), self.server_key) {
+            (None, None) => self.known_server_keys(endpoint)?,
+            (_, given) => given.into_iter().collect(),
         };
-        Ok((Security::Identity(identity), server_key))
+        Ok((Security::Identity(identity), keys))
     }
 
-    /// Of a server on this machine the key is found in the home directory.
-    fn local_server_key(&mut self, endpoint: &Endpoint) -> Result<Option<PublicKey>> {
-        let known = if is_local(endpoint) { self.find_home()?.local_server_key()? } else { None };
-        known.map(Some).ok_or_else(|| Error::NoServerKey { endpoint: endpoint.to_string() })
+    /// From `known_servers`; of a server on this machine from the home directory.
+    fn known_server_keys(&mut self, endpoint: &Endpoint) -> Result<Vec<PublicKey>> {
+        let home = self.find_home()?;
+        let known = home.known_server_keys(endpoint)?;
+        if known.is_empty() && is_local(endpoint) { home.local_server_keys() } else { Ok(known) }
+    }
+
+    /// The server is not known: asks it who it is, under a key that nobody knows, and does not go on.
+    async fn no_server_key(&self, registry: &Registry, endpoint: &Endpoint) -> Error {
+        let nobody = || Identity::generate();
+        let mut options = ConnectOptions::new(Security::Identity(Arc::new(nobody())), Some(nobody().public_key()));
+        options.connect_timeout = self.connect_timeout.unwrap_or(options.connect_timeout);
+        let found = match registry.connect(endpoint, &options).await {
+            Err(sinew_transport_api::Error::WrongServerKey { found, .. }) => found,
+            _ => None,
+        };
+        Error::NoServerKey { endpoint: endpoint.to_string(), found }
+    }
+
+    /// Where the key was not given but known, what to do about another one is ours to say.
+    fn connect_error(&self, endpoint: &Endpoint, cause: sinew_session::Error) -> Error {
+        let known = endpoint.key().is_none() && self.server_key.is_none();
+        let is_wrong = matches!(&cause, sinew_session::Error::Transport(error)
+            if matches!(**error, sinew_transport_api::Error::WrongServerKey { .. }));
+        if known && is_wrong {
+            Error::ServerKeyChanged { authority: endpoint.authority(), cause }
+        } else {
+            cause.into()
+        }
     }
 
     fn find_home(&mut self) -> Result<Home> {

@@ -38,11 +38,60 @@ pub enum Error {
     NothingToListenOn,
     /// A secured connection to somewhere else, and no key to know the server by.
     #[error(
-        "the key of the server at {endpoint} is not known; write it as scheme://KEY@host:port, as the server prints it at start"
+        "the key of the server at {endpoint} is not known{}; trust it with `sinew auth trust scheme://KEY@host:port`, or connect to that URL, as the server prints it at start",
+        found.map(|found| format!(": who answers there proves {found}")).unwrap_or_default()
     )]
     NoServerKey {
         /// The server.
         endpoint: String,
+        /// The fingerprint that it proves, where the transport shows it to somebody who does not know it.
+        found: Option<sinew_auth::Fingerprint>,
+    },
+    /// A server that is known proved another key.
+    #[error(
+        "{cause}; its keys in `known_servers` or in this account's own directory do not fit: compare the fingerprint with what `sinew keys show --server` prints there, and only if they agree trust it with `sinew auth trust scheme://KEY@{authority}`"
+    )]
+    ServerKeyChanged {
+        /// Host and port.
+        authority: String,
+        /// What the transport said, fingerprints included.
+        #[source]
+        cause: sinew_session::Error,
+    },
+    /// A line of `known_servers` cannot be read.
+    #[error("{}, line {line}: {why}", path.display())]
+    KnownServers {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong and what is expected.
+        why: String,
+    },
+    /// Nothing to write into `known_servers`.
+    #[error(
+        "`{endpoint}` names no key or no port; write it as scheme://KEY@host:port, as the server prints it at start"
+    )]
+    NoKeyToTrust {
+        /// What was given.
+        endpoint: String,
+    },
+    /// A rotation was to be finished that was not begun.
+    #[error("there is no {}; begin with `sinew keys rotate`", path.display())]
+    NoNextKey {
+        /// Where the next key would be.
+        path: PathBuf,
+    },
+    /// This account's own key was to be revoked.
+    #[error(
+        "{key} is the key that this account's own clients use, {}; change it with `sinew keys rotate`, then revoke it",
+        path.display()
+    )]
+    OwnKey {
+        /// Its fingerprint.
+        key: sinew_auth::Fingerprint,
+        /// Its file.
+        path: PathBuf,
     },
     /// No server of this account runs.
     #[error("no server runs for {}; start one with `sinew serve`, or name one by its URL", home.display())]

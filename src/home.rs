@@ -5,13 +5,16 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use sinew_auth::{Allowlist, FileError, Identity, PublicKey};
+use sinew_auth::{Identity, ListedBy, PeerKey, Policy, PolicyFiles, PublicKey};
 
 use crate::error::failed;
 use crate::{Error, Result};
 
 mod running;
 pub use running::HomeClaim;
+mod known_servers;
+mod rotation;
+pub use rotation::KeyOf;
 
 /// The directory of keys: `SINEW_HOME`, or `sinew` in the user's data directory (`$XDG_DATA_HOME`, by default
 /// `~/.local/share`; on macOS `~/Library/Application Support`; on Windows `%LOCALAPPDATA%`). Made with mode 0700 and
@@ -21,9 +24,11 @@ pub use running::HomeClaim;
 /// server.key               the server's identity, made at its first start
 /// client.key               the identity of this account's clients, made at their first use
 /// allowlist                who may connect from elsewhere: one public key a line
-/// known_servers            room for the keys of servers elsewhere; not read yet, they stand in the URL
+/// policy.toml              what each of them may do; without it, everything
+/// known_servers            the keys of servers elsewhere, where the URL does not name them
 /// local/server.pub         the server's public key: how local clients know it
 /// local/clients/NAME.pub   public keys of this account's clients: how the server knows them
+/// *.key.next, *.key.old    while a key is being changed
 /// run/endpoints            where the running server listens: one URL a line, with its key; gone when it has ended
 /// run/lock                 held by the running server
 /// ```
@@ -98,33 +103,49 @@ impl Home {
         self.directory.join("client.key")
     }
 
-    /// The key of this account's server; `None` if it never ran.
+    /// Whom the server lets in, and what they may do: the keys in `allowlist`, which is made at first use, those of this
+    /// account's clients, and `policy.toml`, where it is there.
     ///
     /// # Errors
-    /// `File` for a key that cannot be read.
-    pub fn local_server_key(&self) -> Result<Option<PublicKey>> {
-        match PublicKey::read(self.directory.join("local/server.pub")) {
-            Ok(key) => Ok(Some(key)),
-            Err(FileError::Missing { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Whom the server lets in: the keys in `allowlist`, which is made at first use, and those of this account's clients.
-    ///
-    /// # Errors
-    /// `File` for a list that cannot be read.
-    pub fn allowlist(&self) -> Result<Allowlist> {
+    /// `File` for a file that cannot be read.
+    pub fn policy(&self) -> Result<Policy> {
         make(&self.clients_directory())?;
-        Ok(Allowlist::open([self.make_allowlist()?, self.clients_directory()])?)
+        let allowlist = vec![self.make_allowlist()?];
+        Ok(Policy::open(PolicyFiles { policy: self.policy_path(), allowlist, own: vec![self.clients_directory()] })?)
     }
 
     /// How many keys from elsewhere are let in.
     ///
     /// # Errors
-    /// `File` for a list that cannot be read.
+    /// `File` for a file that cannot be read.
     pub fn listed_from_elsewhere(&self) -> Result<usize> {
-        Ok(Allowlist::open([self.make_allowlist()?])?.len())
+        Ok(self.policy()?.peers().iter().filter(|peer| peer.listed != ListedBy::Own).count())
+    }
+
+    /// Knows a key no more as one of this account's own clients. Gives `false` where it was none.
+    ///
+    /// # Errors
+    /// `OwnKey` for the one that is in use: whoever has this account would be let in again; `File`; `Io`.
+    pub fn forget_client(&self, key: &PeerKey) -> Result<bool> {
+        let directory = self.clients_directory();
+        let in_use = matches!(PublicKey::read(directory.join("client.pub")), Ok(own) if PeerKey::from(own) == *key);
+        if in_use && self.client_key_path().exists() {
+            return Err(Error::OwnKey { key: key.fingerprint(), path: self.client_key_path() });
+        }
+        let mut found = false;
+        for entry in fs::read_dir(&directory).map_err(failed("list", &directory))? {
+            let path = entry.map_err(failed("list", &directory))?.path();
+            if matches!(PublicKey::read(&path), Ok(own) if PeerKey::from(own) == *key) {
+                fs::remove_file(&path).map_err(failed("remove", &path))?;
+                found = true;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where the policy is, if there is one.
+    pub fn policy_path(&self) -> PathBuf {
+        self.directory.join("policy.toml")
     }
 
     /// Where the list of keys from elsewhere is.

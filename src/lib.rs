@@ -28,7 +28,8 @@
 //! Only the URL says which transport is used: `zmq://host:7463`, `zmq+ipc:///path`, `quic://host:7463`, `mem://name`, or
 //! the scheme of a plug-in that the program links (`use my_transport as _;`). Where nothing else is said a connection is
 //! encrypted and both ends prove their keys, which are found in the [`Home`] directory; a server elsewhere is named
-//! with its key, `quic://KEY@host:7463`, as it prints it at start, and the client's key stands in its allowlist.
+//! with its key, `quic://KEY@host:7463`, as it prints it at start (or stands in `known_servers`), and the client's key
+//! stands in its allowlist. What each key may do, a [`Policy`] says.
 //!
 //! # Features
 //! All are on by default. Each only adds, and one that is off brings none of its dependencies.
@@ -53,14 +54,16 @@ pub use client::{Client, ClientBuilder, connect};
 mod server;
 pub use server::{Server, ServerBuilder};
 mod home;
-pub use home::{Home, HomeClaim};
+pub use home::{Home, HomeClaim, KeyOf};
 mod error;
 mod linked;
 pub use error::{Error, Result};
 
 pub use bytes::Bytes;
 pub use sinew_auth::{
-    Admit, AdmitEveryone, Allowlist, Candidate, FileError, Fingerprint, Identity, KeyError, PeerKey, PublicKey, Refusal,
+    Admit, AdmitEveryone, Allowlist, Authorize, AuthorizeEverything, Candidate, Decision, FileError, Fingerprint,
+    Identity, KeyError, ListedBy, ListedPeer, Operation, PeerKey, Policy, PolicyFiles, PublicKey, Refusal, Resource,
+    ResourceKind, UnknownOperation,
 };
 #[cfg(feature = "bus")]
 pub use sinew_bus::{

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sinew_auth::{Admit, AdmitEveryone, Identity, PublicKey};
+use sinew_auth::{Admit, AdmitEveryone, Authorize, AuthorizeEverything, Identity, PublicKey};
 #[cfg(feature = "bus")]
 use sinew_bus::{Broker, BusLimits};
 use sinew_session::{Executor, SessionLimits};
@@ -57,6 +57,7 @@ pub struct ServerBuilder {
     listen: Vec<String>,
     proof: Proof,
     admit: Option<Arc<dyn Admit>>,
+    authorize: Option<Arc<dyn Authorize>>,
     home: Option<Home>,
     limits: Limits,
     session_limits: SessionLimits,
@@ -75,6 +76,12 @@ enum Proof {
     Plaintext,
 }
 
+/// Who decides who comes in, and what they may do.
+struct Judges {
+    admit: Arc<dyn Admit>,
+    authorize: Arc<dyn Authorize>,
+}
+
 impl ServerBuilder {
     /// Listens at `url`. Any number of listeners, of any transports, share the services. Port 0 picks a free one.
     pub fn listen(mut self, url: impl Into<String>) -> Self {
@@ -88,10 +95,17 @@ impl ServerBuilder {
         self
     }
 
-    /// Lets in whom `admit` says. Default: the keys in the home's allowlist and of the account's own clients; in
-    /// plaintext everyone.
+    /// Lets in whom `admit` says. Default: the keys in the home's allowlist and policy and of the account's own clients;
+    /// in plaintext everyone.
     pub fn admit(mut self, admit: Arc<dyn Admit>) -> Self {
         self.admit = Some(admit);
+        self
+    }
+
+    /// Lets peers do what `authorize` says. Default: what the home's policy says, where it also decides who is let in;
+    /// else everything.
+    pub fn authorize(mut self, authorize: Arc<dyn Authorize>) -> Self {
+        self.authorize = Some(authorize);
         self
     }
 
@@ -151,13 +165,15 @@ impl ServerBuilder {
             Some(registry) => registry,
             None => Registry::linked().map_err(sinew_session::Error::from)?,
         };
-        let (security, admit) = self.security()?;
+        let (security, Judges { admit, authorize }) = self.security()?;
         let key = match &security {
             Security::Identity(identity) => Some(identity.public_key()),
             Security::Plaintext => None,
         };
-        let mut inner =
-            sinew_session::ServerBuilder::new(registry.clone()).limits(self.session_limits).executor(self.executor);
+        let mut inner = sinew_session::ServerBuilder::new(registry.clone())
+            .limits(self.session_limits)
+            .executor(self.executor)
+            .authorize(authorize);
         for url in &self.listen {
             let endpoint: Endpoint = url.parse()?;
             linked::check(&registry, &endpoint)?;
@@ -174,18 +190,22 @@ impl ServerBuilder {
         Ok(Server { urls: inner.endpoints().iter().map(with_key).collect(), inner })
     }
 
-    fn security(&mut self) -> Result<(Security, Arc<dyn Admit>)> {
+    fn security(&mut self) -> Result<(Security, Judges)> {
         let security = match &self.proof {
             Proof::Plaintext => Security::Plaintext,
             Proof::Identity(identity) => Security::Identity(identity.clone()),
             Proof::Home => Security::Identity(Arc::new(self.find_home()?.server_identity()?)),
         };
-        let admit = match (&self.admit, &security) {
-            (Some(admit), _) => admit.clone(),
-            (None, Security::Plaintext) => Arc::new(AdmitEveryone),
-            (None, Security::Identity(_)) => Arc::new(self.find_home()?.allowlist()?),
+        let (admit, rules): (Arc<dyn Admit>, Arc<dyn Authorize>) = match (&self.admit, &security) {
+            (Some(admit), _) => (admit.clone(), Arc::new(AuthorizeEverything)),
+            (None, Security::Plaintext) => (Arc::new(AdmitEveryone), Arc::new(AuthorizeEverything)),
+            (None, Security::Identity(_)) => {
+                let policy = Arc::new(self.find_home()?.policy()?);
+                (policy.clone(), policy)
+            }
         };
-        Ok((security, admit))
+        let authorize = self.authorize.clone().unwrap_or(rules);
+        Ok((security, Judges { admit, authorize }))
     }
 
     fn find_home(&self) -> Result<Home> {

@@ -267,4 +267,6 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod tests;

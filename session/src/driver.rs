@@ -109,9 +109,22 @@ fn finish(shared: &Shared, error: Error) {
     shared.consumers().for_each(|consumer| consumer.ended(&error));
 }
 
+/// Connects under the first of the server's keys that it proves; the error is that of the last one tried.
+async fn connect(endpoint: &Endpoint, options: &SessionOptions) -> Result<Connection> {
+    let mut connect = options.connect.clone();
+    let mut more = options.server_keys_more.iter();
+    loop {
+        let error = match options.registry.connect(endpoint, &connect).await {
+            Err(error @ TransportError::WrongServerKey { .. }) => error,
+            connected => return Ok(connected?),
+        };
+        connect.server_key = Some(*more.next().ok_or(error)?);
+    }
+}
+
 /// Connects and says hello.
 async fn establish(endpoint: &Endpoint, options: &SessionOptions, resume: Option<SessionId>) -> Result<Established> {
-    let mut connection = options.registry.connect(endpoint, &options.connect).await?;
+    let mut connection = connect(endpoint, options).await?;
     let hello = Hello {
         protocol_min: PROTOCOL_MIN,
         protocol_max: PROTOCOL_MAX,

@@ -16,6 +16,9 @@ pub struct SessionOptions {
     pub registry: Registry,
     /// Identity, server key, timeout, limits of the transport.
     pub connect: ConnectOptions,
+    /// Other keys that the server may prove instead of `connect.server_key`, tried in turn: it is about to change its key,
+    /// or has just done so. Default: none.
+    pub server_keys_more: Vec<PublicKey>,
     /// What this client calls itself in the server's log. Default: empty.
     pub client: String,
     /// Limits of the session.
@@ -37,6 +40,7 @@ impl SessionOptions {
         Ok(Self {
             registry: Registry::linked()?,
             connect: ConnectOptions::new(security, server_key),
+            server_keys_more: Vec::new(),
             client: String::new(),
             limits: SessionLimits::default(),
             backoff: Backoff::default(),

@@ -2,6 +2,11 @@
 
 use super::program::Home;
 
+/// The key at the beginning of what was shown.
+pub(crate) fn first_word(shown: &str) -> String {
+    shown.split_whitespace().next().expect("a key").to_owned()
+}
+
 #[test]
 fn a_new_key_is_shown_again_and_never_its_secret() {
     let home = Home::new();

@@ -3,6 +3,7 @@
 
 mod program;
 
+mod auth;
 mod bus;
 mod demo;
 mod keys;

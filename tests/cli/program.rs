@@ -94,7 +94,16 @@ impl Home {
 
     /// Starts a server on a free port, and waits until it serves.
     pub(crate) fn serve(&self, arguments: &[&str]) -> Serving {
-        let mut running = self.start([&["serve", "--port", "0"], arguments].concat());
+        self.serve_with(&[&["serve", "--port", "0"], arguments].concat())
+    }
+
+    /// The same on a port where one has listened before.
+    pub(crate) fn serve_at(&self, port: &str) -> Serving {
+        self.serve_with(&["serve", "--port", port])
+    }
+
+    fn serve_with(&self, arguments: &[&str]) -> Serving {
+        let mut running = self.start(arguments);
         let mut greeting = String::new();
         while !greeting.contains("\nserving") {
             greeting += &running.line();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use sinew::{Home, Identity};
+use sinew::{Home, Identity, KeyOf};
 
 use crate::failure::Outcome;
 
@@ -15,7 +15,12 @@ use crate::failure::Outcome;
 #[command(after_help = "\
 Let a client on another machine in:
   there:  sinew keys show                      prints the line for the allowlist
-  here:   append that line to the file `allowlist` in SINEW_HOME; it counts at once")]
+  here:   sinew auth allow KEY                 with the key of that line; it counts at once
+
+Change this account's client key, and stay connected:
+  sinew keys rotate                            makes the next key, prints its line for the servers
+  sinew keys rotate --finish                   once it is listed there: the next key is the key
+Change the server's key: the same with --server; clients elsewhere trust the next one in between.")]
 pub(crate) struct Keys {
     #[command(subcommand)]
     command: KeysCommand,
@@ -36,6 +41,15 @@ enum KeysCommand {
         #[arg(long, conflicts_with = "file")]
         server: bool,
     },
+    /// Make the next key, to be listed beside the old one; then --finish puts it in the old one's place
+    Rotate {
+        /// The account's server key instead of its client key
+        #[arg(long)]
+        server: bool,
+        /// The next key is listed everywhere: use it from now on, and keep the old one as `.key.old`
+        #[arg(long)]
+        finish: bool,
+    },
 }
 
 impl Keys {
@@ -47,6 +61,9 @@ impl Keys {
                 Identity::create(home.client_key_path())?;
                 // Through the home, which leaves the public half for the server of this account.
                 print(&home.client_identity()?, &home.client_key_path());
+            }
+            KeysCommand::Rotate { server, finish } => {
+                rotate(&Home::open()?, if server { KeyOf::Server } else { KeyOf::Client }, finish)?;
             }
             KeysCommand::Show { file: Some(file), .. } => print(&Identity::read(&file)?, &file),
             KeysCommand::Show { file: None, server } => {
@@ -60,6 +77,41 @@ impl Keys {
         }
         Ok(())
     }
+}
+
+fn rotate(home: &Home, of: KeyOf, finish: bool) -> Outcome {
+    // The present key is made where there is none yet: the next one is then the second.
+    let _present = match of {
+        KeyOf::Client => home.client_identity()?,
+        KeyOf::Server => home.server_identity()?,
+    };
+    if !finish {
+        let key = home.prepare_rotation(of)?.public_key();
+        println!("{key}\n# fingerprint {}", key.fingerprint());
+        eprintln!(
+            "{}",
+            match of {
+                KeyOf::Client =>
+                    "the next client key: `sinew auth allow` it at each server, with the old one's roles, then `sinew keys rotate --finish`",
+                KeyOf::Server =>
+                    "the next server key: each client elsewhere runs `sinew auth trust scheme://KEY@host:port` with it, and keeps the old one; then `sinew keys rotate --server --finish`, and start the server again",
+            }
+        );
+        return Ok(());
+    }
+    let (old, new) = home.finish_rotation(of)?;
+    println!("{new}\n# fingerprint {}\n# replaced    {}", new.fingerprint(), old.fingerprint());
+    eprintln!(
+        "{}",
+        match of {
+            KeyOf::Client => format!(
+                "programs that run go on under the old key; when they have ended, `sinew auth revoke {}` at each server",
+                old.fingerprint()
+            ),
+            KeyOf::Server => "start the server again; a client that trusted both keys moves by itself".to_owned(),
+        }
+    );
+    Ok(())
 }
 
 /// The line for an allowlist on standard output, what is for people beside it on standard error.

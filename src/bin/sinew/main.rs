@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod auth;
 mod bus;
 mod connection;
 mod demo;
@@ -52,6 +53,7 @@ enum Command {
     Reply(reply::Reply),
     Bus(bus::Bus),
     Keys(keys::Keys),
+    Auth(auth::Auth),
     Demo(demo::Demo),
     #[command(hide = true)]
     DemoClient(demo::DemoClient),
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Command::Reply(reply) => reply.run(),
         Command::Bus(bus) => bus.run(),
         Command::Keys(keys) => keys.run(),
+        Command::Auth(auth) => auth.run(),
         Command::Demo(demo) => demo.run(),
         Command::DemoClient(client) => client.run(),
     };

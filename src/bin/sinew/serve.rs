@@ -40,7 +40,7 @@ pub(crate) struct Serve {
     /// Neither encrypt nor ask for keys: whoever reaches a listener can use it
     #[arg(long)]
     insecure: bool,
-    /// Log connections (-v) or everything (-vv) on standard error, not only what goes wrong
+    /// Log connections (-v) or everything (-vv) on standard error, not only what goes wrong, is refused or denied
     #[arg(long, short, action = ArgAction::Count)]
     verbose: u8,
     /// End when standard input ends, however who started it has ended.
@@ -84,9 +84,13 @@ impl Serve {
             1 => LevelFilter::INFO,
             _ => LevelFilter::DEBUG,
         };
-        let lines = tracing_subscriber::fmt::layer()
-            .with_writer(std::io::stderr)
-            .with_filter(Targets::new().with_default(level));
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(
+            Targets::new()
+                .with_default(level)
+                // Refusals, denials, changes of the policy: what a person should see. Not each who comes.
+                .with_target("sinew::audit", level.max(LevelFilter::INFO))
+                .with_target("sinew::audit::connect", level),
+        );
         tracing_subscriber::registry().with(lines).init();
     }
 }

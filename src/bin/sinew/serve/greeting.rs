@@ -68,7 +68,9 @@ fn named(url: &Endpoint) -> String {
 fn warn(server: &Server) {
     let exposed = server.urls().iter().any(|url| !is_local(url));
     let who = if exposed { "everybody who reaches this machine" } else { "every account on this machine" };
-    eprintln!("warning: --insecure: nothing is encrypted, and {who} can publish and subscribe");
+    eprintln!(
+        "warning: --insecure: nothing is encrypted, no key is asked for, no policy applies: {who} can do everything"
+    );
 }
 
 #[cfg(unix)]

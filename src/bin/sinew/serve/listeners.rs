@@ -79,8 +79,8 @@ fn check_exposure(urls: &[String], home: &Home) -> Outcome {
         if !is_local(&endpoint) && home.listed_from_elsewhere()? == 0 {
             let list = home.allowlist_path();
             return Err(format!(
-                "{url} can be reached from other machines, and no key of one is listed in {}; add the line that \
-                 `sinew keys show` prints there, or start with --insecure, which lets everybody in",
+                "{url} can be reached from other machines, and no key of one is listed in {}; `sinew auth allow` the key \
+                 that `sinew keys show` prints there, or start with --insecure, which lets everybody in",
                 list.display()
             )
             .into());
