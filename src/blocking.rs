@@ -32,7 +32,7 @@
 
 use std::time::Duration;
 
-pub use sinew_bus::blocking::{Bus, Callbacks, Mailbox, Publisher, Subscription};
+pub use sinew_bus::blocking::{Asked, Bus, Callbacks, Mailbox, Publisher, Responder, Subscription};
 use sinew_session::{State, block_on};
 use sinew_transport_api::Endpoint;
 

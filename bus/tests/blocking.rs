@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use sinew_bus::{Delivery, Error, Message, Pattern, Subject, blocking};
+use sinew_bus::{Delivery, Error, Message, Pattern, PublishOptions, Subject, blocking};
 use sinew_session::Error as SessionError;
 use sinew_testkit::memory;
 
@@ -98,4 +98,19 @@ fn a_script_needs_no_more_than_this() {
     callbacks.shutdown();
     callbacks.wait().unwrap();
     assert_eq!(callbacks.counts().called, 1);
+}
+
+#[test]
+fn kept_values_receipts_and_accounts_need_no_runtime() {
+    let (_server, bus) = memory::bus_of_its_own();
+    let bus = blocking::Bus::new(bus);
+    let keep = PublishOptions { retain: true, ..PublishOptions::default() };
+    assert!(bus.publish_confirmed(&subject("a"), "1", &keep).unwrap().retained);
+    bus.publish_with(&subject("a"), "2", &PublishOptions::default()).unwrap();
+    bus.flush().unwrap();
+    assert_eq!(bus.last_value(&subject("a")).unwrap().unwrap().body, "1");
+    assert_eq!(bus.retained(&pattern(">")).unwrap().len(), 1);
+    assert_eq!(bus.clear_retained(&pattern(">")).unwrap(), 1);
+    assert_eq!(bus.accounting(None).unwrap().published, 2);
+    assert!(matches!(bus.request(&subject("a"), "x"), Err(Error::NoResponders { .. })));
 }

@@ -4,8 +4,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use sinew_session::block_on;
 
-use crate::blocking::{Callbacks, Mailbox, Publisher, Subscription};
-use crate::{Pattern, Result, Subject, SubscribeOptions};
+use crate::blocking::{Callbacks, Mailbox, Publisher, Responder, Subscription};
+use crate::{
+    Accounting, Kept, Message, Pattern, PublishOptions, Receipt, RequestOptions, Result, Subject, SubscribeOptions,
+};
 
 /// The bus. Cheap to clone.
 ///
@@ -57,6 +59,83 @@ impl Bus {
     /// As [`Bus::publish_value`](crate::Bus::publish_value).
     pub fn publish_value<T: Serialize + ?Sized>(&self, subject: &Subject, value: &T) -> Result<()> {
         block_on(self.inner.publish_value(subject, value))?
+    }
+
+    /// As [`Bus::publish_with`](crate::Bus::publish_with).
+    ///
+    /// # Errors
+    /// As [`Bus::publish_with`](crate::Bus::publish_with).
+    pub fn publish_with(&self, subject: &Subject, body: impl Into<Bytes>, options: &PublishOptions) -> Result<()> {
+        block_on(self.inner.publish_with(subject, body, options))?
+    }
+
+    /// As [`Bus::publish_confirmed`](crate::Bus::publish_confirmed).
+    ///
+    /// # Errors
+    /// As [`Bus::publish_confirmed`](crate::Bus::publish_confirmed).
+    pub fn publish_confirmed(
+        &self,
+        subject: &Subject,
+        body: impl Into<Bytes>,
+        options: &PublishOptions,
+    ) -> Result<Receipt> {
+        block_on(self.inner.publish_confirmed(subject, body, options))?
+    }
+
+    /// As [`Bus::request`](crate::Bus::request).
+    ///
+    /// # Errors
+    /// As [`Bus::request`](crate::Bus::request).
+    pub fn request(&self, subject: &Subject, body: impl Into<Bytes>) -> Result<Message> {
+        block_on(self.inner.request(subject, body))?
+    }
+
+    /// As [`Bus::request_with`](crate::Bus::request_with).
+    ///
+    /// # Errors
+    /// As [`Bus::request_with`](crate::Bus::request_with).
+    pub fn request_with(&self, subject: &Subject, body: impl Into<Bytes>, options: &RequestOptions) -> Result<Message> {
+        block_on(self.inner.request_with(subject, body, options))?
+    }
+
+    /// As [`Bus::respond`](crate::Bus::respond).
+    ///
+    /// # Errors
+    /// As [`Bus::respond`](crate::Bus::respond).
+    pub fn respond(&self, pattern: &Pattern) -> Result<Responder> {
+        Ok(Responder::new(block_on(self.inner.respond(pattern))??))
+    }
+
+    /// As [`Bus::last_value`](crate::Bus::last_value).
+    ///
+    /// # Errors
+    /// As [`Bus::last_value`](crate::Bus::last_value).
+    pub fn last_value(&self, subject: &Subject) -> Result<Option<Message>> {
+        block_on(self.inner.last_value(subject))?
+    }
+
+    /// As [`Bus::retained`](crate::Bus::retained).
+    ///
+    /// # Errors
+    /// As [`Bus::retained`](crate::Bus::retained).
+    pub fn retained(&self, pattern: &Pattern) -> Result<Vec<Kept>> {
+        block_on(self.inner.retained(pattern))?
+    }
+
+    /// As [`Bus::clear_retained`](crate::Bus::clear_retained).
+    ///
+    /// # Errors
+    /// As [`Bus::clear_retained`](crate::Bus::clear_retained).
+    pub fn clear_retained(&self, pattern: &Pattern) -> Result<u64> {
+        block_on(self.inner.clear_retained(pattern))?
+    }
+
+    /// As [`Bus::accounting`](crate::Bus::accounting).
+    ///
+    /// # Errors
+    /// As [`Bus::accounting`](crate::Bus::accounting).
+    pub fn accounting(&self, pattern: Option<&Pattern>) -> Result<Accounting> {
+        block_on(self.inner.accounting(pattern))?
     }
 
     /// As [`Bus::publisher`](crate::Bus::publisher).

@@ -10,6 +10,8 @@ mod publisher;
 pub use publisher::Publisher;
 mod subscription;
 pub use subscription::Subscription;
+mod responder;
+pub use responder::{Asked, Responder};
 mod mailbox;
 pub use mailbox::Mailbox;
 mod callbacks;

@@ -48,6 +48,14 @@ impl Subscription {
         self.inner.pattern()
     }
 
+    /// As [`Subscription::drain`](crate::Subscription::drain).
+    ///
+    /// # Errors
+    /// As [`Subscription::drain`](crate::Subscription::drain).
+    pub fn drain(&mut self) -> Result<()> {
+        block_on(self.inner.drain())?
+    }
+
     /// As [`Subscription::unsubscribe`](crate::Subscription::unsubscribe).
     ///
     /// # Errors
