@@ -124,7 +124,8 @@ impl Bus {
         let known = self.shared.lock().remove(&inbox.number).is_some();
         if known {
             if !is_planted("stale subscription") {
-                self.shared.leaving().insert(inbox.number, inbox.pattern.clone());
+                let left = Leaving { pattern: inbox.pattern.clone(), asked: false };
+                self.shared.leaving().insert(inbox.number, left);
             }
             let (shared, number) = (self.shared.clone(), inbox.number);
             let request = unsubscribe_request(number, &inbox.pattern, false);
@@ -181,7 +182,7 @@ fn unsubscribe_request(number: u32, pattern: &str, drain: bool) -> Request<'_> {
 struct Shared {
     open: Mutex<BTreeMap<u32, Arc<Inbox>>>,
     /// Dropped ones with their patterns, until the server has said that they are gone: a cut may swallow the request.
-    leaving: Arc<Mutex<BTreeMap<u32, String>>>,
+    leaving: Arc<Mutex<BTreeMap<u32, Leaving>>>,
     throttle: Throttle,
     /// Publishes that the server refused since the last flush, with the last reason.
     refused: Mutex<(u64, String)>,
@@ -192,7 +193,7 @@ impl Shared {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leaving(&self) -> MutexGuard<'_, BTreeMap<u32, String>> {
+    fn leaving(&self) -> MutexGuard<'_, BTreeMap<u32, Leaving>> {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -223,16 +224,29 @@ impl Shared {
         }
     }
 
+    /// What became of the first request to end a dropped subscription. It went behind whatever was asked for that one.
     fn left(&self, number: u32, reply: &sinew_session::Result<Reply>) {
-        left(&self.leaving, number, reply);
+        let mut leaving = self.leaving();
+        if is_gone(reply) {
+            leaving.remove(&number);
+        } else if let Some(left) = leaving.get_mut(&number) {
+            left.asked = true;
+        }
     }
 }
 
+/// A dropped subscription of which the server has not said that it is gone.
+#[derive(Clone, Debug)]
+struct Leaving {
+    pattern: String,
+    /// The first request to end it is out of the outbox, and with it the one that may have begun it: until then a server
+    /// that does not know it may still get to know it.
+    asked: bool,
+}
+
 /// The server's word on an unsubscribe: that it is gone, or was before.
-fn left(leaving: &Mutex<BTreeMap<u32, String>>, number: u32, reply: &sinew_session::Result<Reply>) {
-    if matches!(reply, Ok(_) | Err(SessionError::Failed(_))) {
-        leaving.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
-    }
+fn is_gone(reply: &sinew_session::Result<Reply>) -> bool {
+    matches!(reply, Ok(_) | Err(SessionError::Failed(_)))
 }
 
 impl Consumer for Shared {
@@ -261,11 +275,15 @@ impl Consumer for Shared {
 
     fn restore(&self, restore: &mut Restore<'_>) {
         if !restore.resumed() {
-            self.leaving().clear();
+            self.leaving().retain(|_, left| !left.asked);
         }
-        for (number, pattern) in self.leaving().clone() {
+        for (number, left) in self.leaving().clone() {
             let leaving = self.leaving.clone();
-            restore.call(unsubscribe_request(number, &pattern, false), move |reply| left(&leaving, number, &reply));
+            restore.call(unsubscribe_request(number, &left.pattern, false), move |reply| {
+                if left.asked && is_gone(&reply) {
+                    leaving.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+                }
+            });
         }
         for inbox in self.lock().values() {
             let Some(standing) = inbox.standing(restore.resumed()) else { continue };
