@@ -25,6 +25,11 @@ impl Trace {
         Self(Some(Arc::default()))
     }
 
+    /// Whether it keeps anything.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn lock(&self) -> Option<MutexGuard<'_, State>> {
         self.0.as_ref().map(|state| state.lock().expect("no panic while it is held"))
     }
