@@ -159,12 +159,14 @@ struct State {
     folded: Accounting,
     /// Shared by the subjects that found no place.
     others: Arc<Account>,
+    /// How many subjects must find no place before room is made again.
+    fold_in: usize,
 }
 
 impl Accounts {
     pub(crate) fn new(subjects_max: usize) -> Self {
-        let state =
-            State { by_subject: HashMap::new(), folded: Accounting::default(), others: Arc::new(Account::default()) };
+        let (by_subject, others) = (HashMap::new(), Arc::new(Account::default()));
+        let state = State { by_subject, folded: Accounting::default(), others, fold_in: 0 };
         Self { state: Mutex::new(state), subjects_max }
     }
 
@@ -180,7 +182,13 @@ impl Accounts {
             return Arc::clone(account);
         }
         if state.by_subject.len() >= self.subjects_max {
-            state.fold();
+            if state.fold_in == 0 {
+                state.fold();
+                // A walk over all of them: so seldom that it costs each new subject a few steps.
+                state.fold_in = self.subjects_max / 8;
+            } else {
+                state.fold_in -= 1;
+            }
         }
         if state.by_subject.len() >= self.subjects_max {
             return Arc::clone(&state.others);

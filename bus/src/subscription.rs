@@ -23,7 +23,8 @@ const CONSUME_STEP: u64 = 16 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscribeOptions {
     /// Bytes that the server sends ahead of what was consumed. They wait in this process: its memory for a subscriber
-    /// that does not keep up. Default 2 MiB: more than a fast connection carries while a thread is not scheduled.
+    /// that does not keep up. Default 8 MiB: as much as a publisher's outbox holds, so that what is on its way between two
+    /// fast programs need not wait, and be copied once more, in the server.
     pub window_bytes: usize,
     /// What waits at the server beyond that. The server's own limits bound it.
     pub queue: BacklogLimits,
@@ -38,7 +39,7 @@ pub struct SubscribeOptions {
 impl Default for SubscribeOptions {
     fn default() -> Self {
         Self {
-            window_bytes: 2 << 20,
+            window_bytes: 8 << 20,
             queue: BacklogLimits::default(),
             overflow: Overflow::default(),
             group: None,
