@@ -4,7 +4,7 @@
 //! thread in between, and no allocation in steady state. One session's side is in `broker/attachment.rs`, what it does
 //! with each kind of record in the files beside it.
 //!
-//! Locks are taken in this order: kept values, router, outlet, outbox. Requests are locked alone.
+//! Locks are taken in this order: kept values, router, outlet, a publisher's brake, outbox. Requests are locked alone.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

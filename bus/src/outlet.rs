@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use sinew_session::{Header, Lane, Link, Packer, Run, is_planted, to_cbor};
+use sinew_session::{Header, Lane, Link, Packer, Record, Run, is_planted, to_cbor};
 
 use crate::accounting::{Account, Event};
 use crate::brake::Brake;
@@ -108,7 +108,7 @@ impl Outlet {
     pub(crate) fn deliver(&self, shipment: &Shipment<'_>) -> Outcome {
         let mut outcome = Outcome::default();
         let mut state = self.lock();
-        let State { backlog, link, held, hold, phase, last_lane } = &mut *state;
+        let State { backlog, link, held, phase, last_lane, .. } = &mut *state;
         if *phase != Phase::Stands {
             return outcome; // It has left since the route was made.
         }
@@ -120,6 +120,7 @@ impl Outlet {
         };
         let mut packer = link.pack();
         let lane = packer.lane(shipment.subject);
+        let mut holds = false;
         for record in shipment.run {
             let offer = if packer.has_room() { backlog.offer(record.size()) } else { Offer::Queue };
             match offer {
@@ -130,51 +131,27 @@ impl Outlet {
                 }
                 Offer::Missed => outcome.missed += 1,
                 Offer::Queue => {
-                    let waiting = || Waiting {
-                        record: keep(&record),
-                        account: Arc::clone(shipment.account),
-                        token: shipment.token,
-                    };
-                    let slack = shipment.brake.map_or(0, |brake| {
-                        let known = held.iter().any(|held| Arc::ptr_eq(held, brake));
-                        brake.window().saturating_mul(held.len() + usize::from(!known))
-                    });
-                    let lost = &mut outcome.lost;
-                    let drop_oldest = &mut |waiting: Waiting| waiting.gone(Event::Oldest, lost);
-                    match backlog.push(record.size(), waiting, slack, drop_oldest) {
-                        Pushed::Queued => outcome.queued += 1,
-                        Pushed::Held => {
-                            outcome.queued += 1;
-                            if let Some(brake) = shipment.brake
-                                && !held.iter().any(|held| Arc::ptr_eq(held, brake))
-                            {
-                                if held.is_empty() {
-                                    *hold += 1;
-                                    outcome.hold = Some(*hold);
-                                }
-                                held.push(Arc::clone(brake));
-                                brake.hold();
-                            }
-                        }
-                        Pushed::Refused => outcome.refused += 1,
-                        Pushed::Missed => outcome.missed += 1,
-                        Pushed::Overflowed => {
-                            outcome.refused += 1;
-                            outcome.over = true;
-                            break;
-                        }
+                    let pushed = enqueue(backlog, held, shipment, &record, &mut outcome.lost);
+                    holds |= pushed == Pushed::Held;
+                    outcome.count(pushed);
+                    if outcome.over {
+                        break;
                     }
                 }
             }
         }
+        if outcome.queued > 0 && !outcome.over {
+            drain(backlog, &mut packer, self.number, last_lane);
+        }
+        drop(packer);
         outcome.account(shipment);
+        if let Some(brake) = shipment.brake.filter(|_| holds) {
+            outcome.hold = state.hold_back(brake);
+        }
         if outcome.over {
             let reason = "the subscriber is too slow, and it asked to be ended when its queue is full; read faster, or \
                           subscribe with a larger queue or another overflow policy";
-            drop(packer);
             state.end(self.number, "overflow", reason, &mut outcome.lost);
-        } else if outcome.queued > 0 {
-            drain(backlog, &mut packer, self.number, last_lane);
         }
         outcome
     }
@@ -354,6 +331,18 @@ pub(crate) struct Rule {
 }
 
 impl Outcome {
+    fn count(&mut self, pushed: Pushed) {
+        match pushed {
+            Pushed::Queued | Pushed::Held => self.queued += 1,
+            Pushed::Refused => self.refused += 1,
+            Pushed::Missed => self.missed += 1,
+            Pushed::Overflowed => {
+                self.refused += 1;
+                self.over = true;
+            }
+        }
+    }
+
     /// Books it.
     #[inline]
     fn account(&self, shipment: &Shipment<'_>) {
@@ -388,6 +377,20 @@ impl Waiting {
 }
 
 impl State {
+    /// Lets a publisher wait, unless there is room again already; names the hold if it is the first that waits. Takes the
+    /// brake's lock, and so must not be called with an outbox locked.
+    fn hold_back(&mut self, brake: &Arc<Brake>) -> Option<u64> {
+        if self.backlog.is_relieved() || self.held.iter().any(|held| Arc::ptr_eq(held, brake)) {
+            return None;
+        }
+        self.held.push(Arc::clone(brake));
+        brake.hold();
+        (self.held.len() == 1).then(|| {
+            self.hold += 1;
+            self.hold
+        })
+    }
+
     fn drain(&mut self, number: u32) {
         if let Some(link) = &self.link {
             drain(&mut self.backlog, &mut link.pack(), number, &mut self.last_lane);
@@ -410,6 +413,22 @@ impl State {
         let counts = self.backlog.counts();
         Tally { delivered: counts.delivered, dropped: counts.dropped, missed: counts.missed, queued: counts.queued }
     }
+}
+
+/// Lets a record wait, if its subscription's queue takes it.
+fn enqueue(
+    backlog: &mut Backlog<Waiting>,
+    held: &[Arc<Brake>],
+    shipment: &Shipment<'_>,
+    record: &Record<'_>,
+    lost: &mut Vec<Token>,
+) -> Pushed {
+    let waiting = || Waiting { record: keep(record), account: Arc::clone(shipment.account), token: shipment.token };
+    let slack = shipment.brake.map_or(0, |brake| {
+        let known = held.iter().any(|held| Arc::ptr_eq(held, brake));
+        brake.window().saturating_mul(held.len() + usize::from(!known))
+    });
+    backlog.push(record.size(), waiting, slack, &mut |waiting: Waiting| waiting.gone(Event::Oldest, lost))
 }
 
 /// Moves what waits into the outbox, as far as credit and room go.
