@@ -1,6 +1,6 @@
 //! A message on its way to those who hear it: looked up, permitted, handed on, counted.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use sinew_session::{Failure, Header, Lane, Record, Run, encode, is_planted, to_cbor};
@@ -20,6 +20,10 @@ pub(super) struct Passage {
     pub(super) account: Arc<Account>,
     /// Why it may not publish there.
     denied: Option<Failure>,
+    /// Whether it may ask there, once it has asked.
+    request: OnceLock<Result<(), Failure>>,
+    /// Whether what it publishes there may be kept, once it wished so.
+    retain: OnceLock<Result<(), Failure>>,
 }
 
 impl BusAttachment {
@@ -57,13 +61,19 @@ impl BusAttachment {
         self.passages.lookup(generation, subject.as_bytes()).expect("just entered").clone()
     }
 
+    /// Whether requests to this subject are permitted. The policy is asked once for each generation.
+    pub(super) fn may_request(&self, passage: &Passage, subject: &Subject) -> Result<(), Failure> {
+        passage.request.get_or_init(|| self.check(Asks::Request(subject.as_str()))).clone()
+    }
+
     /// Asks router and policy for a subject that is not in the cache.
     #[cold]
     fn find_passage(&mut self, generation: u64, subject: &Subject) {
         let denied = self.check(Asks::Publish(subject.as_str())).err();
         let route = self.shared.router().route(subject);
         let account = self.shared.accounts.of(subject);
-        self.passages.insert(generation, subject, Arc::new(Passage { route, account, denied }));
+        let (request, retain) = (OnceLock::new(), OnceLock::new());
+        self.passages.insert(generation, subject, Arc::new(Passage { route, account, denied, request, retain }));
     }
 
     /// A publish that is answered with what became of it, and may be kept.
@@ -81,7 +91,7 @@ impl BusAttachment {
         let shipment = Shipment { subject: subject.as_bytes(), run, account, brake, token: None, fresh: true };
         let retained = head.flags & flag::RETAIN != 0;
         let sums = if retained {
-            self.check(Asks::Retain(subject.as_str()))?;
+            passage.retain.get_or_init(|| self.check(Asks::Retain(subject.as_str()))).clone()?;
             let stored =
                 encode(Header { service: SERVICE, verb: verb::KEPT, flags: 0, call: 0 }, record.head(), record.body());
             // Under one lock with those who subscribe, so that each hears it once: as kept, or live.

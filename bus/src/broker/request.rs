@@ -88,13 +88,13 @@ impl BusAttachment {
             MessageHead::read(record.head()).ok_or_else(|| bad_request("a message head does not hold together"))?;
         head.deadline_ms().ok_or_else(|| bad_request("a request without its deadline"))?;
         let subject = publishable(head.subject)?;
-        self.check(Asks::Request(subject.as_str()))?;
+        let passage = self.passage(&subject);
+        self.may_request(&passage, &subject)?;
         let max = self.shared.limits.requests_max;
         if self.shared.asking().requests.count_of(self.connection) >= max {
             let reason = format!("{max} requests of this session are under way, the limit; await some of them first");
             return Err(Failure { code: "limit".into(), reason });
         }
-        let passage = self.passage(&subject);
         let (account, run) = (&passage.account, single(record));
         account.add(Event::Published, 1);
         let copies = Shipment { subject: subject.as_bytes(), run, account, brake: None, token: None, fresh: true };
