@@ -1,7 +1,7 @@
 //! A descriptor of libzmq's, held by one of our own, so that it stays the same connection whatever libzmq does.
 #![allow(unsafe_code, reason = "libzmq's descriptors are bare numbers")]
 
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{BorrowedFd, RawFd};
 
 /// A second descriptor of a connection. While it lives the connection is not closed, so it is held for a moment only.
@@ -25,5 +25,30 @@ impl Held {
     pub(crate) fn shut_down(&self) {
         // An error says that it has ended by itself.
         let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+/// Where the peer of a connection is. A Unix socket's peer has no address, nor one that is gone.
+pub(crate) fn peer_address(number: RawFd) -> Option<SocketAddr> {
+    let address = Held::of(number)?.0.peer_addr().ok()?;
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn an_accepted_peer_is_somewhere_and_a_unix_socket_nowhere() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert_eq!(peer_address(accepted.as_raw_fd()), Some(client.local_addr().unwrap()));
+        let (near, _far) = UnixStream::pair().unwrap();
+        assert_eq!(peer_address(near.as_raw_fd()), None);
+        assert_eq!(peer_address(-1), None);
     }
 }

@@ -21,17 +21,6 @@ pub(crate) const ZMQ_ROUTER_NOTIFY: u32 = 97;
 pub(crate) const ZMQ_IN_BATCH_SIZE: u32 = 101;
 pub(crate) const ZMQ_OUT_BATCH_SIZE: u32 = 102;
 
-unsafe extern "C" {
-    /// zmq_socket_monitor_versioned(3), draft, which the published `zmq-sys` does not declare.
-    fn zmq_socket_monitor_versioned(
-        socket: *mut c_void,
-        endpoint: *const c_char,
-        events: u64,
-        version: c_int,
-        kind: c_int,
-    ) -> c_int;
-}
-
 /// A socket, without the runtime.
 pub(crate) struct Socket(*mut c_void);
 
@@ -120,13 +109,12 @@ impl Socket {
         Ok(text.to_string_lossy().into_owned())
     }
 
-    /// Sends `events` of this socket to a PAIR at `address` from now on, in the second version of their form, which
-    /// tells where the peer is.
+    /// Sends `events` of this socket to a PAIR at `address` from now on. In the first version of their form: the second
+    /// tells where peers are, but is a draft, and a program without our `zmq-sys` would not link.
     pub(crate) fn monitor(&self, address: &str, events: u32) -> io::Result<()> {
         let address = CString::new(address).map_err(io::Error::other)?;
-        let (version, kind) = (2, zmq_sys::ZMQ_PAIR as c_int);
         // SAFETY: the socket is open; libzmq copies the address.
-        check(unsafe { zmq_socket_monitor_versioned(self.0, address.as_ptr(), events.into(), version, kind) })
+        check(unsafe { zmq_sys::zmq_socket_monitor(self.0, address.as_ptr(), events as c_int) })
     }
 
     /// Ends what [`monitor`](Self::monitor) began.
