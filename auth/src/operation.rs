@@ -145,7 +145,7 @@ mod tests {
             assert_eq!(operation.to_string().parse(), Ok(*operation));
             assert!(operation.name().starts_with(operation.service()) && operation.service() != operation.name());
         }
-        let error = "bus.pubish".parse::<Operation>().unwrap_err().to_string();
-        assert!(error.contains("`bus.pubish`") && error.contains("bus.publish"), "{error}");
+        let error = "bus.shout".parse::<Operation>().unwrap_err().to_string();
+        assert!(error.contains("`bus.shout`") && error.contains("bus.publish"), "{error}");
     }
 }

@@ -51,7 +51,7 @@ fn a_decision_is_explained() {
         let denied = home.fail(check(operation, resource));
         assert!(denied.contains("denied:") && denied.contains(part), "{part} in {denied}");
     }
-    let error = home.run(check("bus.pubish", "a"));
+    let error = home.run(check("bus.shout", "a"));
     assert!(error.status.code() == Some(2) && error.stderr.contains("bus.publish"), "{}", error.stderr);
     let error = home.fail(["auth", "allow", &key, "--role", "boss"]);
     assert!(error.contains("`boss`") && error.contains("sensor"), "{error}");

@@ -139,10 +139,10 @@ fn every_mistake_has_its_line_and_what_to_do() {
     check("version = 2", 1, "version = 1");
     check("version = 1\nroles = [", 2, "no TOML");
     check("version = 1\n\npeer.a = {}", 3, "no `peer`; it takes version, roles, peers");
-    check("version = 1\n[roles.a]\nalow = []", 3, "no `alow`");
+    check("version = 1\n[roles.a]\npermit = []", 3, "no `permit`");
     check("version = 1\n[roles.a]\nallow = \"bus.publish a\"", 3, "list of texts");
     check("version = 1\n[roles.a]\nallow = [\n\"bus.publish a\",\n\"bus.publish\"]", 5, "OPERATION PATTERN");
-    check("version = 1\n[roles.a]\nallow = [\"bus.pubish a\"]", 3, "there are bus.publish");
+    check("version = 1\n[roles.a]\nallow = [\"bus.shout a\"]", 3, "there are bus.publish");
     check("version = 1\n[roles.a]\nallow = [\"tasks.* a\"]", 3, "no service");
     check("version = 1\n[roles.a]\ndeny = [\"bus.* a.>.b\"]", 3, "before its end");
     check("version = 1\n[roles.a]\nallow = [\"kv.read a.b\"]", 3, "one token");
