@@ -1,6 +1,6 @@
 //! What can go wrong on the bus, named for what the caller can do about it.
 
-use crate::{NameFault, Pattern, Subject};
+use crate::{NameError, Pattern, Subject};
 
 /// A bus result.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -9,30 +9,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The text names no subject.
-    #[error("`{subject}` is not a subject: {fault}")]
-    InvalidSubject {
-        /// The text, escaped and cut to a printable length.
-        subject: String,
-        /// Which token, why, and what to do.
-        fault: NameFault,
-    },
-    /// The text is no pattern.
-    #[error("`{pattern}` is not a pattern: {fault}")]
-    InvalidPattern {
-        /// The text, escaped and cut to a printable length.
-        pattern: String,
-        /// Which token, why, and what to do.
-        fault: NameFault,
-    },
-    /// A client wanted to publish where only the server may.
-    #[error(
-        "cannot publish to `{subject}`: names that begin with `$` belong to the server; choose another first token"
-    )]
-    ReservedSubject {
-        /// The subject.
-        subject: Subject,
-    },
+    /// A text is no subject or pattern, or a subject belongs to the server.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// The number is taken.
     #[error("connection {connection} has a subscription {number} already: unsubscribe it first or take another number")]
     SubscriptionInUse {

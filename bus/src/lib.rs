@@ -34,12 +34,7 @@
 //! subscription was handed, still waits for or lost ([`Backlog`]), last values, requests under way, accounts. No socket,
 //! task or clock is in them.
 
-mod name;
-pub use name::{NAME_BYTES_MAX, NameFault, is_reserved};
-mod subject;
-pub use subject::Subject;
-mod pattern;
-pub use pattern::Pattern;
+pub use sinew_session::{NAME_BYTES_MAX, NameError, NameFault, Pattern, Subject, is_reserved};
 mod headers;
 pub use headers::{HEADERS_BYTES_MAX, HEADERS_MAX, Headers};
 mod router;

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::pattern::PatternToken;
 use crate::{Pattern, Subject};
+use sinew_session::PatternToken;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 
-use crate::name::{is_reserved, split_token};
-use crate::pattern::PatternToken;
+use sinew_session::{PatternToken, is_reserved, split_token};
+
 use crate::{SubscriptionKey, Target};
 
 /// Up to so many literal tokens of one node are searched one by one: faster than hashing, and most nodes have one.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use futures_core::Stream;
 use serde::{Deserialize, Serialize};
-use sinew_bus::{BacklogLimits, Bus, Delivery, Error, Pattern, Subject, SubscribeOptions, TypedMessage};
+use sinew_bus::{BacklogLimits, Bus, Delivery, Error, NameError, Pattern, Subject, SubscribeOptions, TypedMessage};
 use sinew_testkit::memory;
 use sinew_testkit::setup::soon;
 
@@ -107,5 +107,5 @@ async fn a_value_that_cannot_be_written_is_told_before_anything_is_sent() {
 #[tokio::test]
 async fn a_publisher_where_only_the_server_may_publish_is_refused_at_once() {
     let (_server, bus) = memory::bus().await;
-    assert!(matches!(bus.publisher(&subject("$SYS.a")), Err(Error::ReservedSubject { .. })));
+    assert!(matches!(bus.publisher(&subject("$SYS.a")), Err(Error::Name(NameError::ReservedSubject { .. }))));
 }

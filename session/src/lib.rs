@@ -4,6 +4,11 @@
 //! is alive, and connects again after a cut, counting what was lost. Services stand on it through three small traits:
 //! [`Service`] and [`Attachment`] at the server, [`Consumer`] at the client.
 
+mod names;
+pub use names::{
+    NAME_BYTES_MAX, NameError, NameFault, Pattern, PatternToken, RESOURCE_NAME_BYTES_MAX, ResourceName, Subject,
+    is_reserved, split_token,
+};
 mod record;
 pub use record::{CRITICAL, FAILURE, HEADER_BYTES, Header, Malformed, REPLY, Record, Run, encode};
 mod limits;

@@ -1,12 +1,12 @@
 //! Bad input: each its own clear error, word for word.
 
-use sinew_bus::{Bus, Error, Headers, Pattern, Subject};
+use sinew_bus::{Bus, Headers, Pattern, Subject};
 
 use super::{pattern, publish, subject, subscribe};
 use crate::setup::{Setup, soon};
 
 #[track_caller]
-fn check<T: std::fmt::Debug>(refused: Result<T, Error>, words: &str) {
+fn check<T: std::fmt::Debug, E: std::fmt::Display + std::fmt::Debug>(refused: Result<T, E>, words: &str) {
     assert_eq!(refused.expect_err("it is refused").to_string(), words);
 }
 

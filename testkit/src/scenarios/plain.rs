@@ -1,6 +1,6 @@
 //! Publish and subscribe: names and wildcards, sizes, a slow reader.
 
-use sinew_bus::{BacklogLimits, Delivery, Error, SubscribeOptions};
+use sinew_bus::{BacklogLimits, Delivery, Error, NameError, SubscribeOptions};
 
 use super::{next, next_message, pattern, publish, subject};
 use crate::setup::{Setup, soon};
@@ -60,7 +60,7 @@ pub async fn basic_and_wildcards(setup: &Setup) {
         assert_eq!((tally.dropped, tally.missed, tally.queued), (0, 0, 0));
     }
     let refused = buses[0].publish(&subject("$SYS.x"), "no").await;
-    assert!(matches!(refused, Err(Error::ReservedSubject { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Name(NameError::ReservedSubject { .. }))), "{refused:?}");
 }
 
 /// Messages of all sizes up to megabytes come whole, through every pair of peers.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use sinew_bus::{Error, NAME_BYTES_MAX, NameFault, Pattern, Subject, is_reserved};
+use sinew_session::{NAME_BYTES_MAX, NameError, NameFault, Pattern, Subject, is_reserved};
 
 fn subject(text: &str) -> Subject {
     Subject::try_from(text).expect("a subject of this test")
@@ -14,7 +14,7 @@ fn pattern(text: &str) -> Pattern {
 
 fn subject_fault(bytes: &[u8]) -> NameFault {
     match Subject::try_from(Bytes::copy_from_slice(bytes)) {
-        Err(Error::InvalidSubject { fault, .. }) => fault,
+        Err(NameError::InvalidSubject { fault, .. }) => fault,
         other => panic!("{bytes:?}: {other:?}"),
     }
 }
@@ -74,7 +74,7 @@ fn what_is_no_pattern_and_why() {
         ("a b.*", ForbiddenCharacter { token: 1, character: ' ' }),
     ] {
         match Pattern::try_from(text) {
-            Err(Error::InvalidPattern { fault: found, .. }) => assert_eq!(found, fault, "{text:?}"),
+            Err(NameError::InvalidPattern { fault: found, .. }) => assert_eq!(found, fault, "{text:?}"),
             other => panic!("{text:?}: {other:?}"),
         }
     }

@@ -1,4 +1,4 @@
-//! The subject: what a message is about. Its grammar is in `name.rs`.
+//! The subject: what a message is about. Its grammar is in `grammar.rs`.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 
-use crate::name::{self, Kind};
-use crate::{Error, Result};
+use super::NameError;
+use super::grammar::{self, Kind};
 
-/// A valid subject: tokens joined by `.`, such as `orders.eu.new`, at most [`NAME_BYTES_MAX`](crate::NAME_BYTES_MAX)
+/// A valid subject: tokens joined by `.`, such as `orders.eu.new`, at most [`NAME_BYTES_MAX`](super::NAME_BYTES_MAX)
 /// bytes, without wildcards.
 ///
 /// A clone is a handle on the same bytes. Made from received [`Bytes`] it copies nothing and keeps the block alive
@@ -21,7 +21,7 @@ impl Subject {
     /// Whether the bytes are a subject: a single pass, a table look-up for each byte of ASCII, no allocation.
     #[inline]
     pub fn is_valid(bytes: &[u8]) -> bool {
-        name::is_subject(bytes)
+        grammar::is_subject(bytes)
     }
 
     /// The subject as text. Costs a walk over the bytes, since it is kept as bytes; on hot paths use
@@ -37,54 +37,54 @@ impl Subject {
     }
 
     /// The same on bytes of its own, for what is kept for long.
-    pub(crate) fn to_owned_bytes(&self) -> Self {
+    pub fn to_owned_bytes(&self) -> Self {
         Self(Bytes::copy_from_slice(&self.0))
     }
 
     /// Whether it begins with `$`, where only the server publishes.
     #[inline]
     pub fn is_reserved(&self) -> bool {
-        name::is_reserved(&self.0)
+        grammar::is_reserved(&self.0)
     }
 
-    /// Fails with [`Error::ReservedSubject`] if only the server may publish there.
-    pub fn check_publishable(&self) -> Result<()> {
-        if self.is_reserved() { Err(Error::ReservedSubject { subject: self.clone() }) } else { Ok(()) }
+    /// Fails with [`NameError::ReservedSubject`] if only the server may publish there.
+    pub fn check_publishable(&self) -> Result<(), NameError> {
+        if self.is_reserved() { Err(NameError::ReservedSubject { subject: self.clone() }) } else { Ok(()) }
     }
 }
 
 impl TryFrom<Bytes> for Subject {
-    type Error = Error;
+    type Error = NameError;
 
     /// Checks and keeps the bytes; nothing is copied.
     #[inline]
-    fn try_from(bytes: Bytes) -> Result<Self> {
+    fn try_from(bytes: Bytes) -> Result<Self, NameError> {
         if Self::is_valid(&bytes) { Ok(Self(bytes)) } else { explain(bytes) }
     }
 }
 
 impl TryFrom<String> for Subject {
-    type Error = Error;
+    type Error = NameError;
 
     /// Checks and keeps the text; nothing is copied.
-    fn try_from(text: String) -> Result<Self> {
+    fn try_from(text: String) -> Result<Self, NameError> {
         Self::try_from(Bytes::from(text))
     }
 }
 
 impl TryFrom<&str> for Subject {
-    type Error = Error;
+    type Error = NameError;
 
     /// Checks the text and copies it.
-    fn try_from(text: &str) -> Result<Self> {
+    fn try_from(text: &str) -> Result<Self, NameError> {
         Self::try_from(Bytes::copy_from_slice(text.as_bytes()))
     }
 }
 
 impl FromStr for Subject {
-    type Err = Error;
+    type Err = NameError;
 
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> Result<Self, NameError> {
         Self::try_from(text)
     }
 }
@@ -92,9 +92,9 @@ impl FromStr for Subject {
 /// Says why the fast check refused it. The reader that explains has the last word, so that nothing hangs on the two
 /// being of one mind; a test sees to it that they are.
 #[cold]
-fn explain(bytes: Bytes) -> Result<Subject> {
-    match name::fault(&bytes, Kind::Subject) {
-        Some(fault) => Err(Error::InvalidSubject { subject: name::shown(&bytes), fault }),
+fn explain(bytes: Bytes) -> Result<Subject, NameError> {
+    match grammar::fault(&bytes, Kind::Subject) {
+        Some(fault) => Err(NameError::InvalidSubject { subject: grammar::shown(&bytes), fault }),
         None => Ok(Subject(bytes)),
     }
 }

@@ -66,6 +66,24 @@ pub enum NameFault {
         /// `*` or `>`.
         wildcard: char,
     },
+    /// More than [`RESOURCE_NAME_BYTES_MAX`](super::RESOURCE_NAME_BYTES_MAX) bytes.
+    #[error(
+        "it has {bytes} bytes and the name of a queue, bucket or stream has at most {}; shorten it",
+        super::RESOURCE_NAME_BYTES_MAX
+    )]
+    TooLongForOne {
+        /// Its length.
+        bytes: usize,
+    },
+    /// A character that would make it several tokens, or a path.
+    #[error("it contains `{character}`, and it must be one token that can also be a folder; use `-` or `_`")]
+    NotOneToken {
+        /// The first such character.
+        character: char,
+    },
+    /// It begins with `$`.
+    #[error("names that begin with `$` belong to the server; choose another beginning")]
+    Reserved,
     /// `>` before the end.
     #[error("token {token} is `>` and not the last; put `>` at the end, or write `*` for one token")]
     RestNotLast {
@@ -178,7 +196,7 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
 
 /// The first token, and what follows its dot. The name must not be empty.
 #[inline]
-pub(crate) fn split_token(name: &[u8]) -> (&[u8], Option<&[u8]>) {
+pub fn split_token(name: &[u8]) -> (&[u8], Option<&[u8]>) {
     match name.iter().position(|&byte| byte == b'.') {
         Some(dot) => (&name[..dot], Some(&name[dot + 1..])),
         None => (name, None),

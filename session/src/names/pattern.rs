@@ -1,11 +1,11 @@
-//! The pattern: which subjects a subscription hears. Its grammar is in `name.rs`.
+//! The pattern: which subjects a subscription hears. Its grammar is in `grammar.rs`.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::name::{self, Kind};
-use crate::{Error, Result, Subject};
+use super::grammar::{self, Kind};
+use super::{NameError, NameFault, Subject};
 
 /// A valid pattern: a subject in which a token may be `*`, which stands for any one token, and the last token may be
 /// `>`, which stands for one or more. A wildcard as first token does not match a token that begins with `$`.
@@ -16,11 +16,12 @@ pub struct Pattern(Arc<str>);
 
 /// What a pattern says about one token, or about all that are left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PatternToken<'a> {
+pub enum PatternToken<'a> {
+    /// Exactly this token.
     Literal(&'a [u8]),
-    /// `*`
+    /// `*`: any one token.
     One,
-    /// `>`
+    /// `>`: one or more tokens.
     Rest,
 }
 
@@ -30,14 +31,14 @@ impl Pattern {
         &self.0
     }
 
-    /// Whether the subject is one that the pattern stands for. A walk over both, without allocation; to ask many
-    /// patterns at once use the [`Router`](crate::Router).
+    /// Whether the subject is one that the pattern stands for. A walk over both, without allocation; the bus asks many patterns
+    /// at once by an index of their tokens.
     pub fn matches(&self, subject: &Subject) -> bool {
         let mut left = Some(subject.as_bytes());
         for (index, wanted) in self.tokens().enumerate() {
             let Some(name) = left else { return false };
-            let (token, rest) = name::split_token(name);
-            let hidden = index == 0 && name::is_reserved(token);
+            let (token, rest) = grammar::split_token(name);
+            let hidden = index == 0 && grammar::is_reserved(token);
             match wanted {
                 PatternToken::Literal(literal) if literal == token => {}
                 PatternToken::One if !hidden => {}
@@ -49,7 +50,8 @@ impl Pattern {
         left.is_none()
     }
 
-    pub(crate) fn tokens(&self) -> impl Iterator<Item = PatternToken<'_>> {
+    /// What it says token by token, for those who build indexes of patterns.
+    pub fn tokens(&self) -> impl Iterator<Item = PatternToken<'_>> {
         self.0.split('.').map(|token| match token {
             "*" => PatternToken::One,
             ">" => PatternToken::Rest,
@@ -59,32 +61,32 @@ impl Pattern {
 }
 
 impl TryFrom<&[u8]> for Pattern {
-    type Error = Error;
+    type Error = NameError;
 
     /// Checks the bytes and copies them.
-    fn try_from(bytes: &[u8]) -> Result<Self> {
-        let fault = match (name::fault(bytes, Kind::Pattern), std::str::from_utf8(bytes)) {
+    fn try_from(bytes: &[u8]) -> Result<Self, NameError> {
+        let fault = match (grammar::fault(bytes, Kind::Pattern), std::str::from_utf8(bytes)) {
             (None, Ok(text)) => return Ok(Self(text.into())),
-            (None, Err(error)) => crate::NameFault::NotUtf8 { at: error.valid_up_to() },
+            (None, Err(error)) => NameFault::NotUtf8 { at: error.valid_up_to() },
             (Some(fault), _) => fault,
         };
-        Err(Error::InvalidPattern { pattern: name::shown(bytes), fault })
+        Err(NameError::InvalidPattern { pattern: grammar::shown(bytes), fault })
     }
 }
 
 impl TryFrom<&str> for Pattern {
-    type Error = Error;
+    type Error = NameError;
 
     /// Checks the text and copies it.
-    fn try_from(text: &str) -> Result<Self> {
+    fn try_from(text: &str) -> Result<Self, NameError> {
         Self::try_from(text.as_bytes())
     }
 }
 
 impl FromStr for Pattern {
-    type Err = Error;
+    type Err = NameError;
 
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> Result<Self, NameError> {
         Self::try_from(text)
     }
 }
