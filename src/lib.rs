@@ -68,12 +68,12 @@ pub use sinew_auth::{
 #[cfg(feature = "bus")]
 pub use sinew_bus::{
     Accounting, Asked, BacklogLimits, Bus, BusLimits, Callback, CallbackCounts, Callbacks, Delivery, Dropped,
-    Error as BusError, Gap, Headers, Kept, Loss, LossCause, LossCounts, Mailbox, Message, Overflow, PublishOptions,
-    Publisher, Receipt, Registration, RequestOptions, Responder, RetainedLimits, SubscribeOptions, Subscription, Tally,
+    Error as BusError, Gap, Kept, Loss, LossCause, LossCounts, Mailbox, Message, Overflow, PublishOptions, Publisher,
+    Receipt, Registration, RequestOptions, Responder, RetainedLimits, SubscribeOptions, Subscription, Tally,
     TypedMessage, TypedSubscription,
 };
 pub use sinew_session::{
-    Backoff, Error as SessionError, Executor, Losses, NameError, NameFault, Pattern, ResourceName, Session,
-    SessionLimits, State, Subject,
+    Backoff, Error as SessionError, Executor, HeaderError, Headers, Losses, NameError, NameFault, Pattern,
+    ResourceName, Session, SessionLimits, State, Subject,
 };
 pub use sinew_transport_api::{Endpoint, EndpointError, Error as TransportError, Limits, Registry};

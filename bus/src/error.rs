@@ -1,6 +1,6 @@
 //! What can go wrong on the bus, named for what the caller can do about it.
 
-use crate::{NameError, Pattern, Subject};
+use crate::{HeaderError, NameError, Pattern, Subject};
 
 /// A bus result.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -64,13 +64,8 @@ pub enum Error {
     #[error("a callback cannot wait for the end of the callbacks, since that waits for the callback; do it elsewhere")]
     InsideCallback,
     /// A header that no message can have.
-    #[error("`{name}` cannot be a header: {why}")]
-    Header {
-        /// Its name, escaped and cut to a printable length.
-        name: String,
-        /// Why not, and what to do.
-        why: String,
-    },
+    #[error(transparent)]
+    Header(#[from] HeaderError),
     /// The policy of the server does not permit it.
     #[error("not permitted: {reason}")]
     Denied {

@@ -34,9 +34,10 @@
 //! subscription was handed, still waits for or lost ([`Backlog`]), last values, requests under way, accounts. No socket,
 //! task or clock is in them.
 
-pub use sinew_session::{NAME_BYTES_MAX, NameError, NameFault, Pattern, Subject, is_reserved};
-mod headers;
-pub use headers::{HEADERS_BYTES_MAX, HEADERS_MAX, Headers};
+pub use sinew_session::{
+    HEADERS_BYTES_MAX, HEADERS_MAX, HeaderError, Headers, NAME_BYTES_MAX, NameError, NameFault, Pattern, Subject,
+    is_reserved,
+};
 mod router;
 pub use router::{
     GenerationWatch, Role, Rotation, Route, Router, SubscriptionKey, TOKENS_PER_CONNECTION_MAX_DEFAULT, Target,

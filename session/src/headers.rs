@@ -7,12 +7,20 @@ use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::{Error, Result};
-
 /// Headers of one message. More than anybody has needed, and a message stays small.
 pub const HEADERS_MAX: usize = 64;
 /// Bytes of all headers of one message, encoded: half of what a record's head may have.
 pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
+
+/// A header that no message can have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` cannot be a header: {why}")]
+pub struct HeaderError {
+    /// Its name, escaped and cut to a printable length.
+    pub name: String,
+    /// Why not, and what to do.
+    pub why: String,
+}
 
 /// The headers of a message, in the order in which they were added; a name may stand more than once.
 ///
@@ -24,11 +32,11 @@ impl Headers {
     /// Adds one. Copies all that are there: for a handful, set once.
     ///
     /// # Errors
-    /// `Header` for a name that is empty, longer than 255 bytes or has characters other than visible ASCII, for a
+    /// For a name that is empty, longer than 255 bytes or has characters other than visible ASCII, for a
     /// value above 65,535 bytes, and beyond [`HEADERS_MAX`] and [`HEADERS_BYTES_MAX`]; nothing is added then.
-    pub fn insert(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<()> {
+    pub fn insert(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), HeaderError> {
         let value = value.as_ref();
-        let fault = |why: String| Error::Header { name: shown(name), why };
+        let fault = |why: String| HeaderError { name: shown(name), why };
         if name.is_empty() || name.len() > usize::from(u8::MAX) || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(fault("a name has 1 to 255 visible ASCII characters; rename it".into()));
         }
@@ -56,7 +64,7 @@ impl Headers {
     ///
     /// # Errors
     /// As [`insert`](Self::insert).
-    pub fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self> {
+    pub fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, HeaderError> {
         self.insert(name, value)?;
         Ok(self)
     }
@@ -82,13 +90,13 @@ impl Headers {
         self.0.is_empty()
     }
 
-    /// As they travel.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    /// As they travel and are stored.
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// What a peer sent. From the first byte on that is not a header, nothing is read.
-    pub(crate) fn received(bytes: Bytes) -> Self {
+    /// What a peer sent, or a file holds. Nothing is copied. From the first byte on that is not a header, nothing is read.
+    pub fn received(bytes: Bytes) -> Self {
         let mut rest = &bytes[..];
         let mut count = 0;
         while count < HEADERS_MAX && split(&mut rest).is_some() {
@@ -144,7 +152,7 @@ mod tests {
         let mut headers = Headers::default();
         for (name, value) in [("", 0), ("two words", 0), ("ä", 0), (&"n".repeat(256), 0), ("big", 16 * 1024)] {
             let refused = headers.insert(name, vec![0; value]).unwrap_err();
-            assert!(matches!(refused, Error::Header { .. }), "{refused}");
+            assert_eq!(refused.name, shown(name));
         }
         for _ in 0..HEADERS_MAX {
             headers.insert("n", "v").unwrap();
