@@ -1,0 +1,191 @@
+//! What can go wrong with a stream, named for what the caller can do about it.
+
+use sinew_session::{HeaderError, NameError};
+
+use crate::MalformedBatch;
+
+/// A result of the event log.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong. Cheap to clone: one failed commit concerns many callers.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A text is no name of a stream, no subject or no pattern.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A header that no event can have.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// Bytes that are no batch of events.
+    #[error("not a batch of events: {0}")]
+    Malformed(#[from] MalformedBatch),
+    /// There is no such stream.
+    #[error("there is no stream `{stream}`; create it with `sinew log create {stream}`, or see `sinew log list`")]
+    UnknownStream {
+        /// Its name.
+        stream: String,
+    },
+    /// The stream is there, and is another one.
+    #[error("stream `{stream}` exists with another configuration; alter it, or choose another name")]
+    StreamExists {
+        /// Its name.
+        stream: String,
+    },
+    /// A configuration that cannot be.
+    #[error("`{field}` of stream `{stream}` cannot be {value}: {why}")]
+    Config {
+        /// The stream.
+        stream: String,
+        /// Which field.
+        field: &'static str,
+        /// What it was to be.
+        value: String,
+        /// Why not, and what can be.
+        why: String,
+    },
+    /// No such offset.
+    #[error(
+        "offset {requested} of stream `{stream}` is out of range: the first is {first} and the next event gets {next}"
+    )]
+    OutOfRange {
+        /// The stream.
+        stream: String,
+        /// What was asked for.
+        requested: u64,
+        /// The first that can be read.
+        first: u64,
+        /// The one that the next event gets.
+        next: u64,
+    },
+    /// The condition of an append does not hold.
+    #[error(
+        "nothing was appended to `{stream}`: the next offset is {next}, and {expected} was expected; read on and try again"
+    )]
+    WrongOffset {
+        /// The stream.
+        stream: String,
+        /// What was expected.
+        expected: u64,
+        /// What it is.
+        next: u64,
+    },
+    /// Another one has opened the producer since.
+    #[error(
+        "producer {producer} of `{stream}` was opened again: its epoch is {current} and not {epoch}; stop, or open it anew"
+    )]
+    ProducerFenced {
+        /// The stream.
+        stream: String,
+        /// The producer.
+        producer: u64,
+        /// What was said.
+        epoch: u32,
+        /// What it is.
+        current: u32,
+    },
+    /// The stream does not remember the producer any more.
+    #[error("producer {producer} of `{stream}` was silent for so long that it is forgotten; open it anew")]
+    ProducerExpired {
+        /// The stream.
+        stream: String,
+        /// The producer.
+        producer: u64,
+    },
+    /// Events of a producer are missing before these.
+    #[error(
+        "producer {producer} of `{stream}` sent event {sequence}, and {expected} is its next; send what is missing first"
+    )]
+    SequenceGap {
+        /// The stream.
+        stream: String,
+        /// The producer.
+        producer: u64,
+        /// What was sent.
+        sequence: u64,
+        /// What was expected.
+        expected: u64,
+    },
+    /// An event or a batch above the limit.
+    #[error("{what} of {bytes} bytes for `{stream}`; the limit is {max}: {advice}")]
+    TooLarge {
+        /// The stream.
+        stream: String,
+        /// An event or a batch.
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// More waits to be stored than may wait.
+    #[error("{bytes} bytes wait to be stored in `{stream}` already; try again in a moment")]
+    Busy {
+        /// The stream.
+        stream: String,
+        /// Bytes waiting.
+        bytes: usize,
+    },
+    /// The disk is full. Nothing of it was stored; reads go on.
+    #[error(
+        "no space left for stream `{stream}`; free some, or shorten its retention: appending goes on by itself then"
+    )]
+    NoSpace {
+        /// The stream.
+        stream: String,
+    },
+    /// Stored events that do not hold any more.
+    #[error("events {from} to {to} of stream `{stream}` are damaged: {why}; read on from {to}, or restore a backup")]
+    Damaged {
+        /// The stream.
+        stream: String,
+        /// The first that cannot be read.
+        from: u64,
+        /// The first behind it that can.
+        to: u64,
+        /// What was found.
+        why: String,
+    },
+    /// The storage failed.
+    #[error("stream `{stream}` cannot be used: {why}")]
+    Storage {
+        /// The stream.
+        stream: String,
+        /// What failed, on which file, and what to do.
+        why: String,
+    },
+    /// A limit of the server.
+    #[error("the server's limit: {reason}")]
+    Limit {
+        /// Which one, and what to do.
+        reason: String,
+    },
+    /// The policy of the server does not permit it.
+    #[error("not permitted: {reason}")]
+    Denied {
+        /// Which rule says so, and what to do.
+        reason: String,
+    },
+    /// The stream was deleted, or the server has stopped.
+    #[error("stream `{stream}` has ended: it was deleted, or its server has stopped")]
+    Ended {
+        /// The stream.
+        stream: String,
+    },
+    /// The session failed.
+    #[error(transparent)]
+    Session(#[from] sinew_session::Error),
+}
+
+impl Error {
+    /// Whether the same may succeed later without anybody changing anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Busy { .. } => true,
+            Self::Session(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
+}
