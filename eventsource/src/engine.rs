@@ -4,6 +4,7 @@
 //! start ends by one call of it, from any thread. Everything else may wait and is cancelled by dropping it.
 
 use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sinew_session::ResourceName;
 use tokio::sync::watch;
 
-use crate::{EventBatch, Result, StreamConfig};
+use crate::{Error, EventBatch, Result, StreamConfig};
 
 /// What an acknowledgement means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -52,6 +53,47 @@ pub trait Engine: Send + Sync + Debug {
     /// # Errors
     /// `UnknownStream`; `Storage` where it cannot be opened.
     async fn stream(&self, name: &ResourceName) -> Result<Arc<dyn Stream>>;
+
+    /// Makes a stream from what [`Stream::backup`] wrote to `source`, a directory of the server's machine.
+    ///
+    /// # Errors
+    /// `StreamExists`: a stream is never overwritten; `Backup` for a directory that holds none; `NoSpace`, `Storage`;
+    /// `Unsupported` by an engine that has nothing on disk.
+    async fn restore(&self, name: &ResourceName, source: &Path, progress: ProgressSink) -> Result<StreamInfo> {
+        let _ = (source, progress);
+        Err(Error::Unsupported { stream: name.to_string(), what: "restore" })
+    }
+
+    /// Makes a stream of this configuration from the `.log` files of the original event source in `source`, a directory
+    /// of the server's machine. Offsets stay; times stay, and none goes below the one before it.
+    ///
+    /// # Errors
+    /// `StreamExists`; `MalformedImport` with file and byte; `NoSpace`, `Storage`, `Config`; `Unsupported`. After an
+    /// error there is no such stream.
+    async fn import(
+        &self,
+        name: &ResourceName,
+        config: &StreamConfig,
+        source: &Path,
+        progress: ProgressSink,
+    ) -> Result<StreamInfo> {
+        let _ = (config, source, progress);
+        Err(Error::Unsupported { stream: name.to_string(), what: "import" })
+    }
+
+    /// Waits for the first failure after which nothing more can be acknowledged: the server must end, and a restart
+    /// finds out what is on disk. For ever, where all is well.
+    async fn failed(&self) -> Error {
+        std::future::pending().await
+    }
+
+    /// Ends every stream in order: what waits is stored and answered, files are closed so that the next start is quick.
+    ///
+    /// # Errors
+    /// The first failure, once all is closed.
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// One stream.
@@ -92,6 +134,87 @@ pub trait Stream: Send + Sync + Debug {
 
     /// Names of cursors in order, those behind `after`, at most `max`.
     async fn cursors(&self, after: Option<&str>, max: usize) -> Result<Vec<(String, Cursor)>>;
+
+    /// Reads everything that is stored and checks it; changes nothing. Damage is in the result and no error.
+    ///
+    /// # Errors
+    /// `Storage` for what cannot be read at all; `Unsupported`.
+    async fn verify(&self, progress: ProgressSink) -> Result<Verified> {
+        let _ = progress;
+        Err(Error::Unsupported { stream: self.name().to_string(), what: "verify" })
+    }
+
+    /// Applies compaction by key and retention now, instead of when they are due. Appends and reads go on.
+    ///
+    /// # Errors
+    /// `NoSpace`, `Storage`; `Unsupported`.
+    async fn compact(&self, progress: ProgressSink) -> Result<Compacted> {
+        let _ = progress;
+        Err(Error::Unsupported { stream: self.name().to_string(), what: "compact" })
+    }
+
+    /// Copies the stream as it is at one moment, with producers and cursors, to `target`: a directory of the server's
+    /// machine that does not exist yet, or is empty. Appends and reads go on.
+    ///
+    /// # Errors
+    /// `Backup` where something is there already; `NoSpace`, `Storage`; `Unsupported`.
+    async fn backup(&self, target: &Path, progress: ProgressSink) -> Result<BackedUp> {
+        let _ = (target, progress);
+        Err(Error::Unsupported { stream: self.name().to_string(), what: "backup" })
+    }
+}
+
+/// Told now and then how far a long call is, from any thread; must not wait. Dropping the call's future cancels it.
+pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// How far a long call is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Bytes that are dealt with.
+    pub done: u64,
+    /// Bytes in all, as far as is known; may grow.
+    pub total: u64,
+}
+
+/// What [`Stream::verify`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// The first offset.
+    pub first: u64,
+    /// The offset behind the last event.
+    pub next: u64,
+    /// Events that were read and are whole.
+    pub events: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Ranges of offsets that are damaged, at most 100.
+    pub damaged: Vec<(u64, u64)>,
+    /// What else does not hold (an index, a snapshot, an event), at most 100 lines.
+    pub problems: Vec<String>,
+}
+
+/// What [`Stream::compact`] removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compacted {
+    /// Events removed because a newer one has their key, or because they say that a key is gone.
+    pub events_superseded: u64,
+    /// Segments removed by retention.
+    pub segments_expired: u64,
+    /// Bytes of segments before.
+    pub bytes_before: u64,
+    /// Bytes of segments after.
+    pub bytes_after: u64,
+}
+
+/// What [`Stream::backup`] copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackedUp {
+    /// The first offset.
+    pub first: u64,
+    /// The offset behind the last event.
+    pub next: u64,
+    /// Bytes of the copy.
+    pub bytes: u64,
 }
 
 /// Called once with what became of an append.
@@ -216,15 +339,24 @@ pub struct StreamInfo {
     pub level: Level,
 }
 
+/// The longest name of a cursor, in bytes.
+pub const CURSOR_NAME_BYTES_MAX: usize = 255;
+/// What an owner may keep with a cursor, in bytes.
+pub const CURSOR_STATE_BYTES_MAX: usize = 16 << 10;
+/// Ranges that a cursor may have above its offset: a group that has more in disorder waits for the lowest.
+pub const CURSOR_RANGES_MAX: usize = 4_096;
+
 /// How far a reader, or a group of readers, is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// Everything below has been dealt with.
     pub offset: u64,
-    /// What has been dealt with above, as ranges with their ends left out, rising and apart from each other.
+    /// What has been dealt with above, as ranges with their ends left out, rising and apart from each other. At most
+    /// [`CURSOR_RANGES_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub above: Vec<(u64, u64)>,
-    /// What the owner keeps with it: a group's settings, a connector's position. At most 16 KiB.
+    /// What the owner keeps with it: a group's settings, a connector's position. At most
+    /// [`CURSOR_STATE_BYTES_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_bytes_compat")]
     pub state: Vec<u8>,
 }
@@ -232,7 +364,7 @@ pub struct Cursor {
 /// A change of a cursor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CursorUpdate {
-    /// Which, at most 255 bytes.
+    /// Which, 1 to [`CURSOR_NAME_BYTES_MAX`] bytes.
     pub name: String,
     /// What it is now; `None` removes it.
     pub cursor: Option<Cursor>,

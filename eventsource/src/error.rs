@@ -106,6 +106,57 @@ pub enum Error {
         /// What was expected.
         expected: u64,
     },
+    /// A batch of a producer that was stored so long ago that where is not remembered.
+    #[error(
+        "producer {producer} of `{stream}` sent event {sequence} again, which was stored long ago (its next is \
+         {expected}); leave it out"
+    )]
+    AlreadyStored {
+        /// The stream.
+        stream: String,
+        /// The producer.
+        producer: u64,
+        /// What was sent.
+        sequence: u64,
+        /// Its next.
+        expected: u64,
+    },
+    /// An update of a cursor that cannot be.
+    #[error("cursor `{cursor}` of `{stream}` was not stored: {why}")]
+    Cursor {
+        /// The stream.
+        stream: String,
+        /// Its name, cut where it is too long.
+        cursor: String,
+        /// Why not, and what can be.
+        why: String,
+    },
+    /// A directory that is no backup, or that a backup must not be written to.
+    #[error("{path} {why}")]
+    Backup {
+        /// The directory.
+        path: String,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
+    /// A file of the original event source that does not hold together.
+    #[error("nothing was imported: {path} is malformed at byte {at}: {why}")]
+    MalformedImport {
+        /// The file.
+        path: String,
+        /// Where in it.
+        at: u64,
+        /// What is wrong there.
+        why: String,
+    },
+    /// The engine cannot do this.
+    #[error("stream `{stream}` is not on disk: there is nothing to {what}")]
+    Unsupported {
+        /// The stream.
+        stream: String,
+        /// What was asked for.
+        what: &'static str,
+    },
     /// An event or a batch above the limit.
     #[error("{what} of {bytes} bytes for `{stream}`; the limit is {max}: {advice}")]
     TooLarge {

@@ -11,8 +11,9 @@ mod config;
 pub use config::{Compaction, Durability, Retention, StreamConfig};
 mod engine;
 pub use engine::{
-    Append, AppendDone, Appended, CommitDone, Cursor, CursorUpdate, Engine, Level, Page, ProducerGrant, ProducerStamp,
-    ReadLimits, StoredBatch, Stream, StreamInfo, StreamRange,
+    Append, AppendDone, Appended, BackedUp, CURSOR_NAME_BYTES_MAX, CURSOR_RANGES_MAX, CURSOR_STATE_BYTES_MAX,
+    CommitDone, Compacted, Cursor, CursorUpdate, Engine, Level, Page, ProducerGrant, ProducerStamp, Progress,
+    ProgressSink, ReadLimits, StoredBatch, Stream, StreamInfo, StreamRange, Verified,
 };
 mod error;
 pub use error::{Error, Result};

@@ -44,6 +44,7 @@ pub struct MalformedBatch {
 pub struct EventBatchBuilder {
     bytes: BytesMut,
     count: u32,
+    span: u32,
 }
 
 impl EventBatchBuilder {
@@ -58,12 +59,15 @@ impl EventBatchBuilder {
     /// Adds an event at this distance from the batch's first offset, for batches with gaps.
     ///
     /// # Errors
-    /// As [`push`](Self::push).
+    /// As [`push`](Self::push), and for a distance that does not rise.
     pub fn push_at(&mut self, delta: u32, event: &NewEvent) -> Result<(), MalformedBatch> {
         let subject = event.subject.as_ref().map_or(&[][..], |subject| subject.as_bytes());
         let key = event.key.as_deref().unwrap_or_default();
         let headers = event.headers.as_bytes();
         let fault = |why: Cow<'static, str>| MalformedBatch { record: self.count as usize, at: self.bytes.len(), why };
+        if delta < self.span || delta == u32::MAX {
+            return Err(fault("its offset does not rise".into()));
+        }
         if key.len() > KEY_BYTES_MAX {
             return Err(fault(format!("its key has {} bytes and may have {KEY_BYTES_MAX}", key.len()).into()));
         }
@@ -82,6 +86,7 @@ impl EventBatchBuilder {
             self.bytes.put_slice(part);
         }
         self.count += 1;
+        self.span = delta + 1;
         Ok(())
     }
 
@@ -102,7 +107,7 @@ impl EventBatchBuilder {
 
     /// The batch.
     pub fn finish(self) -> EventBatch {
-        EventBatch { body: self.bytes.freeze(), count: self.count }
+        EventBatch { body: self.bytes.freeze(), count: self.count, span: self.span }
     }
 }
 
@@ -111,6 +116,7 @@ impl EventBatchBuilder {
 pub struct EventBatch {
     body: Bytes,
     count: u32,
+    span: u32,
 }
 
 impl EventBatch {
@@ -119,19 +125,19 @@ impl EventBatch {
     /// # Errors
     /// Which record does not hold together. Deltas must rise.
     pub fn parse(body: Bytes) -> Result<Self, MalformedBatch> {
-        let (mut at, mut count, mut last) = (0, 0_u32, None);
+        let (mut at, mut count, mut span) = (0, 0_u32, 0);
         while at < body.len() {
             let fault = |why: &'static str| MalformedBatch { record: count as usize, at, why: why.into() };
             let head = Head::read(&body[at..]).map_err(fault)?;
-            if last.is_some_and(|last| head.delta <= last) {
+            if head.delta < span || head.delta == u32::MAX {
                 return Err(fault("its offset does not rise"));
             }
             if head.has_subject && !Subject::is_valid(&body[at + RECORD_HEAD_BYTES..][..head.subject]) {
                 return Err(fault("its subject is none"));
             }
-            (last, at, count) = (Some(head.delta), at + head.size, count + 1);
+            (span, at, count) = (head.delta + 1, at + head.size, count + 1);
         }
-        Ok(Self { body, count })
+        Ok(Self { body, count, span })
     }
 
     /// The bytes.
@@ -146,7 +152,7 @@ impl EventBatch {
 
     /// How many offsets it takes: one more than the last delta.
     pub fn span(&self) -> u32 {
-        self.records().last().map_or(0, |(delta, _)| delta + 1)
+        self.span
     }
 
     /// Each record's delta and its bytes, in order.
