@@ -509,7 +509,7 @@ mod tests {
         assert_eq!(encode(Header { verb: verb::ANSWER, ..deliver }, &answer, b"2"), vector("answer"));
         let to_all = |verb| Header { verb, call: 0, ..deliver };
         assert_eq!(encode(to_all(verb::CREDIT), &credit_head(524_288, 4 << 20), b""), vector("credit"));
-        let failure = sinew_session::Failure { code: "denied".into(), reason: "no rule".into() };
+        let failure = sinew_session::Failure::new("denied", "no rule");
         assert_eq!(encode(to_all(verb::REFUSED), &count_head(3), &to_cbor(&failure)), vector("refused"));
         let ended = Ended { code: "overflow".into(), reason: "too slow".into(), position: 7, lost: 4 };
         assert_eq!(encode(Header { verb: verb::ENDED, ..deliver }, b"", &to_cbor(&ended)), vector("ended"));

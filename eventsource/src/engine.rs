@@ -3,7 +3,7 @@
 //! The built-in engine keeps each stream in a journal of its own. Calls that take a `done` must not wait: what they
 //! start ends by one call of it, from any thread. Everything else may wait and is cancelled by dropping it.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,6 +26,17 @@ pub enum Level {
     Fsynced,
     /// Synced on several machines.
     Replicated,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "in memory",
+            Self::Written => "written",
+            Self::Fsynced => "fsynced",
+            Self::Replicated => "replicated",
+        })
+    }
 }
 
 /// Streams by name.

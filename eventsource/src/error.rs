@@ -1,8 +1,10 @@
 //! What can go wrong with a stream, named for what the caller can do about it.
 
+use std::borrow::Cow;
+
 use sinew_session::{HeaderError, NameError};
 
-use crate::MalformedBatch;
+use crate::{Level, MalformedBatch};
 
 /// A result of the event log.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -38,7 +40,7 @@ pub enum Error {
         /// The stream.
         stream: String,
         /// Which field.
-        field: &'static str,
+        field: Cow<'static, str>,
         /// What it was to be.
         value: String,
         /// Why not, and what can be.
@@ -163,13 +165,13 @@ pub enum Error {
         /// The stream.
         stream: String,
         /// An event or a batch.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// Its size.
         bytes: usize,
         /// The limit.
         max: usize,
         /// What to do.
-        advice: &'static str,
+        advice: Cow<'static, str>,
     },
     /// More waits to be stored than may wait.
     #[error("{bytes} bytes wait to be stored in `{stream}` already; try again in a moment")]
@@ -224,6 +226,70 @@ pub enum Error {
     Ended {
         /// The stream.
         stream: String,
+    },
+    /// The stream has no such group.
+    #[error(
+        "stream `{stream}` has no group `{group}`; the first member that joins makes it, or see `sinew log groups {stream}`"
+    )]
+    UnknownGroup {
+        /// The stream.
+        stream: String,
+        /// The group.
+        group: String,
+    },
+    /// The group is there, and works in another way.
+    #[error("group `{group}` of `{stream}` exists with other settings; join it with those, or choose another name")]
+    GroupExists {
+        /// The stream.
+        stream: String,
+        /// The group.
+        group: String,
+    },
+    /// The group was removed while one was its member.
+    #[error("group `{group}` of `{stream}` was removed; join again to make it anew")]
+    GroupEnded {
+        /// The stream.
+        stream: String,
+        /// The group.
+        group: String,
+    },
+    /// The stream does not promise what was required.
+    #[error(
+        "nothing was appended to `{stream}`: it acknowledges when an event is {level}, and {required} was required; alter the stream"
+    )]
+    LevelUnmet {
+        /// The stream.
+        stream: String,
+        /// What was required.
+        required: Level,
+        /// What it promises.
+        level: Level,
+    },
+    /// A payload is not what the reader takes it for.
+    #[error(
+        "event {offset} of `{stream}`, {bytes} bytes, is no {expected}: {why}; read its `payload`, or agree on the type"
+    )]
+    Undecodable {
+        /// The stream.
+        stream: String,
+        /// Which event.
+        offset: u64,
+        /// The type that was asked for.
+        expected: &'static str,
+        /// What is wrong with it.
+        why: String,
+        /// The payload's size.
+        bytes: usize,
+    },
+    /// A value cannot be made a payload.
+    #[error("a {given} for `{stream}` cannot be written as CBOR: {why}; append its bytes instead")]
+    Unencodable {
+        /// The stream.
+        stream: String,
+        /// The value's type.
+        given: &'static str,
+        /// What its `Serialize` said.
+        why: String,
     },
     /// The session failed.
     #[error(transparent)]

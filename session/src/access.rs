@@ -64,6 +64,11 @@ impl Access {
         }
     }
 
+    /// Decides, and tells nobody.
+    pub(crate) fn permits(&self, peer: &Peer, operation: Operation, resource: Resource<'_>) -> bool {
+        self.authorize.decide(peer.key.as_ref(), operation, resource).is_allowed()
+    }
+
     /// A connection has ended: how many of its denials were not written.
     pub(crate) fn ended(&self, peer: &Peer, gate: &Gate) {
         let unsaid = gate.rest();
@@ -95,10 +100,7 @@ fn denied(peer: &Peer, operation: Operation, resource: Resource<'_>, because: &s
     let shown: String = whole.chars().take(RESOURCE_CHARS_MAX).collect();
     let more = if shown.len() < whole.len() { "…" } else { "" };
     let kind = operation.kind();
-    Failure {
-        code: "denied".into(),
-        reason: format!("{who} may not {operation} on the {kind} `{shown}{more}`: {because}; {next}"),
-    }
+    Failure::new("denied", format!("{who} may not {operation} on the {kind} `{shown}{more}`: {because}; {next}"))
 }
 
 /// What a peer is told whose key is no longer admitted.

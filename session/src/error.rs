@@ -124,6 +124,6 @@ impl From<sinew_transport_api::Error> for Error {
 
 impl From<CborError> for Failure {
     fn from(error: CborError) -> Self {
-        Self { code: "bad-request".into(), reason: error.to_string() }
+        Self::new("bad-request", error.to_string())
     }
 }

@@ -60,5 +60,5 @@ fn hello_welcome_and_refusal_are_as_the_page_says() {
 #[test]
 fn call_heads_and_failures_are_as_the_page_says() {
     assert_eq!(to_cbor(&CallHead { deadline_ms: 5_000, operation: None }), vector("call-head"));
-    assert_eq!(to_cbor(&Failure { code: "limit".into(), reason: "too many".into() }), vector("failure"));
+    assert_eq!(to_cbor(&Failure::new("limit", "too many")), vector("failure"));
 }

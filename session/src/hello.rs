@@ -119,6 +119,54 @@ pub struct Failure {
     pub code: String,
     /// What failed, on what, why, and the next step.
     pub reason: String,
+    /// What a program needs to know of it; which, and in what order, the code says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<Detail>,
+}
+
+/// A part of a [`Failure`] for programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Detail {
+    /// A count, a size, an offset.
+    Number(u64),
+    /// A name, or words.
+    Text(String),
+}
+
+impl Failure {
+    /// A failure without details.
+    pub fn new(code: &str, reason: impl Into<String>) -> Self {
+        Self { code: code.into(), reason: reason.into(), details: Vec::new() }
+    }
+
+    /// The number at this place of the details.
+    pub fn number(&self, place: usize) -> Option<u64> {
+        match self.details.get(place)? {
+            Detail::Number(number) => Some(*number),
+            Detail::Text(_) => None,
+        }
+    }
+
+    /// The text at this place of the details.
+    pub fn text(&self, place: usize) -> Option<&str> {
+        match self.details.get(place)? {
+            Detail::Number(_) => None,
+            Detail::Text(text) => Some(text),
+        }
+    }
+}
+
+impl From<u64> for Detail {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<&str> for Detail {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
 }
 
 #[cfg(test)]
@@ -149,8 +197,12 @@ mod tests {
         assert_eq!(from_cbor::<Refusal>(&to_cbor(&refusal)).unwrap(), refusal);
         let head = CallHead { deadline_ms: 5_000, operation: Some([1; 16]) };
         assert_eq!(from_cbor::<CallHead>(&to_cbor(&head)).unwrap(), head);
-        let failure = Failure { code: "limit".into(), reason: "too many".into() };
+        let failure = Failure::new("limit", "too many");
         assert_eq!(from_cbor::<Failure>(&to_cbor(&failure)).unwrap(), failure);
+        let detailed = Failure { details: vec![7.into(), "seven".into(), u64::MAX.into()], ..failure };
+        let read = from_cbor::<Failure>(&to_cbor(&detailed)).unwrap();
+        assert_eq!((read.number(0), read.text(1), read.number(2)), (Some(7), Some("seven"), Some(u64::MAX)));
+        assert_eq!((read.text(0), read.number(1), read.number(3)), (None, None, None));
     }
 
     #[test]

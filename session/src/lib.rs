@@ -20,7 +20,7 @@ pub use cbor::{CborError, from_cbor, from_value, to_cbor, to_value};
 mod block_on;
 pub use block_on::{block_on, block_on_for};
 mod hello;
-pub use hello::{CallHead, Failure, Refusal, SessionId};
+pub use hello::{CallHead, Detail, Failure, Refusal, SessionId};
 mod backoff;
 mod liveness;
 pub use backoff::Backoff;

@@ -100,5 +100,5 @@ pub(crate) fn outcome(record: &Record<'_>) -> Result<Reply> {
         return Ok(Reply { head: record.head_shared(0..record.head().len()), body: record.body_shared() });
     }
     let failure = from_cbor::<Failure>(record.body());
-    Err(Error::Failed(failure.unwrap_or_else(|error| Failure { code: "unreadable".into(), reason: error.to_string() })))
+    Err(Error::Failed(failure.unwrap_or_else(|error| Failure::new("unreadable", error.to_string()))))
 }

@@ -98,6 +98,11 @@ impl Link {
         self.access.decide(&self.peer, &self.gate, operation, resource)
     }
 
+    /// Whether the peer may do it, for what is only shown or left out: no line in the audit log, nothing to answer.
+    pub fn is_permitted(&self, operation: Operation, resource: Resource<'_>) -> bool {
+        self.access.permits(&self.peer, operation, resource)
+    }
+
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate
     }

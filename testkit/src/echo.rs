@@ -107,7 +107,7 @@ impl Attachment for Open {
                 }
                 verb::HOLD => self.echo.seen().push(Seen::Hold(header.call)),
                 verb::FAIL => {
-                    let failure = Failure { code: "denied".into(), reason: "not today".into() };
+                    let failure = Failure::new("denied", "not today");
                     self.link.fail(lane, &header, &failure);
                 }
                 verb::ECHO => match read_call::<String>(&record) {
@@ -130,7 +130,7 @@ impl Attachment for Open {
                 },
                 unknown => {
                     let reason = format!("echo does not know verb {unknown}");
-                    self.link.fail(lane, &header, &Failure { code: "unknown-verb".into(), reason });
+                    self.link.fail(lane, &header, &Failure::new("unknown-verb", reason));
                 }
             }
         }

@@ -108,7 +108,7 @@ impl BusAttachment {
             }
             unknown if record.header.flags & sinew_session::CRITICAL != 0 => {
                 let reason = format!("this server's bus does not know verb {unknown}; update the server");
-                self.link.fail(lane, &record.header, &Failure { code: "unknown-verb".into(), reason });
+                self.link.fail(lane, &record.header, &Failure::new("unknown-verb", reason));
             }
             _ => {}
         }
@@ -180,9 +180,9 @@ fn same_subject(first: &Record<'_>, next: &Record<'_>) -> bool {
 }
 
 pub(super) fn violation(reason: &str) -> Failure {
-    Failure { code: "protocol".into(), reason: reason.into() }
+    Failure::new("protocol", reason)
 }
 
 pub(super) fn bad_request(reason: impl ToString) -> Failure {
-    Failure { code: "bad-request".into(), reason: reason.to_string() }
+    Failure::new("bad-request", reason.to_string())
 }

@@ -63,7 +63,7 @@ impl BusAttachment {
         let subject = publishable(head.subject)?;
         self.check(Asks::Last(subject.as_str()))?;
         let stored = self.shared.retained().get(&subject).cloned();
-        let not_found = || Failure { code: "not-found".into(), reason: format!("no value is kept for `{subject}`") };
+        let not_found = || Failure::new("not-found", format!("no value is kept for `{subject}`"));
         let stored: Bytes = stored.ok_or_else(not_found)?;
         let kept =
             Run::parse(&stored).ok().and_then(|mut run| run.next()).expect("it was a whole record when it was kept");

@@ -96,7 +96,7 @@ impl BusAttachment {
                 encode(Header { service: SERVICE, verb: verb::KEPT, flags: 0, call: 0 }, record.head(), record.body());
             // Under one lock with those who subscribe, so that each hears it once: as kept, or live.
             let mut kept = self.shared.retained();
-            let full = |full: crate::RetainedFull| Failure { code: "full".into(), reason: full.to_string() };
+            let full = |full: crate::RetainedFull| Failure::new("full", full.to_string());
             kept.keep(&subject, stored.len(), stored).map_err(full)?;
             // In a statement of its own: the router must be free again when a subscription ends of this.
             let route = self.shared.router().route(&subject);

@@ -93,7 +93,7 @@ impl BusAttachment {
         let max = self.shared.limits.requests_max;
         if self.shared.asking().requests.count_of(self.connection) >= max {
             let reason = format!("{max} requests of this session are under way, the limit; await some of them first");
-            return Err(Failure { code: "limit".into(), reason });
+            return Err(Failure::new("limit", reason));
         }
         let (account, run) = (&passage.account, single(record));
         account.add(Event::Published, 1);
@@ -194,7 +194,7 @@ impl Shared {
                 ask.account.add(Event::Unheard, 1);
             }
             let reason = format!("nobody answers requests to `{}`; start a responder for it", ask.subject);
-            return Err(Failure { code: "no-responders".into(), reason });
+            return Err(Failure::new("no-responders", reason));
         }
         asking.last_held += 1;
         let number = asking.last_held;
@@ -254,7 +254,7 @@ impl Waiter {
     }
 
     fn fail(&self, code: &str, reason: String) {
-        let body = to_cbor(&Failure { code: code.into(), reason });
+        let body = to_cbor(&Failure::new(code, reason));
         self.link.pack().push(self.lane, Header { flags: REPLY | FAILURE, ..self.header }, &[], &Bytes::from(body));
     }
 }

@@ -41,7 +41,7 @@ impl BusAttachment {
                 "this session has {} subscriptions, the limit; end some, or raise `subscriptions_max` at the server",
                 limits.subscriptions_max
             );
-            return Err(Failure { code: "limit".into(), reason });
+            return Err(Failure::new("limit", reason));
         }
         self.begin(number, &ask, wished)
     }
@@ -82,7 +82,7 @@ impl BusAttachment {
         let kept = self.shared.retained();
         let entered =
             self.shared.router().subscribe(self.key(number), wish.pattern.clone(), wish.role.clone(), outlet.clone());
-        entered.map_err(|error| Failure { code: "limit".into(), reason: error.to_string() })?;
+        entered.map_err(|error| Failure::new("limit", error.to_string()))?;
         if wish.role == Role::Hearer && !ask.live_only && ask.cursor.is_none() {
             for (subject, _, stored) in
                 kept.matching(&wish.pattern, None).skip(usize::from(is_planted("kept value missed")))
@@ -114,7 +114,7 @@ impl BusAttachment {
             Some(tally) => self.link.reply(lane, &record.header, &tally),
             None => {
                 let reason = format!("this session has no subscription {}; it was ended before", ask.number);
-                self.link.fail(lane, &record.header, &Failure { code: "not-found".into(), reason });
+                self.link.fail(lane, &record.header, &Failure::new("not-found", reason));
             }
         }
     }

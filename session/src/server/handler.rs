@@ -38,7 +38,7 @@ impl ServerHandler {
             }
             Barrier::TooMany => {
                 let reason = format!("{FLUSHES_MAX} flushes of this session wait already; await some of them first");
-                self.link.fail(Lane::CONTROL, &record.header, &Failure { code: "limit".into(), reason });
+                self.link.fail(Lane::CONTROL, &record.header, &Failure::new("limit", reason));
             }
         }
     }
@@ -55,10 +55,8 @@ impl ServerHandler {
                 verb::GOODBYE => return Err(Stop::End(Error::Closed)),
                 verb::HEARTBEAT => {}
                 verb if record.header.flags & CRITICAL != 0 => {
-                    let failure = Failure {
-                        code: "unknown-verb".into(),
-                        reason: format!("this server does not know session verb {verb}"),
-                    };
+                    let failure =
+                        Failure::new("unknown-verb", format!("this server does not know session verb {verb}"));
                     self.link.fail(lane, &record.header, &failure);
                 }
                 _ => {}
@@ -81,7 +79,7 @@ impl ServerHandler {
                         "this server does not offer service {}; is it started with that feature?",
                         first.service
                     );
-                    self.link.fail(lane, &record.header, &Failure { code: "unknown-service".into(), reason });
+                    self.link.fail(lane, &record.header, &Failure::new("unknown-service", reason));
                 }
                 Ok(())
             }
