@@ -88,8 +88,10 @@ fn options() -> Table {
 fn constants(name: &str) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut folders, mut found) = (Vec::new(), Vec::new());
-    folders
-        .extend(["auth", "bus", "session", "transport-api", "transport-quic", "transport-zmq"].map(|of| root.join(of)));
+    folders.extend(
+        ["auth", "bus", "journal", "session", "transport-api", "transport-quic", "transport-zmq"]
+            .map(|of| root.join(of)),
+    );
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder of the workspace") {
             let path = entry.expect("an entry of it").path();

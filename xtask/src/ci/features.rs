@@ -75,20 +75,27 @@ pub(crate) fn tree(shell: &Shell) -> Result<String> {
 
 /// Bugs on purpose are for one test: no program has them, whatever its features, and no build of the workspace either.
 fn planted(shell: &Shell) -> Result<Option<String>> {
-    const FEATURE: &str = "sinew-session feature \"planted\"";
-    let has = |selection: &str, edges: &str| -> Result<bool> {
+    let has = |feature: &str, selection: &str, edges: &str| -> Result<bool> {
         let selection = selection.split(' ');
         let command = cmd!(shell, "cargo tree {selection...} -e features,{edges} --prefix none").quiet();
-        Ok(command.read()?.contains(FEATURE))
+        Ok(command.read()?.contains(feature))
     };
-    let fault = if has("-p sinew --all-features", "normal,build")? || has("--workspace", "normal,build")? {
-        Some("`planted` of sinew-session is on in what users build: only tests may ask for it (bus/Cargo.toml)")
-    } else if !has("-p sinew-bus", "dev")? {
-        Some("`planted` of sinew-session is expected in the tests of sinew-bus and is not there: correct this look")
-    } else {
-        None
-    };
-    Ok(fault.map(str::to_owned))
+    // Which package has them, and whose tests ask for them.
+    for (package, tests) in [("sinew-session", "sinew-bus"), ("sinew-journal", "sinew-journal")] {
+        let feature = format!("{package} feature \"planted\"");
+        if has(&feature, "-p sinew --all-features", "normal,build")? || has(&feature, "--workspace", "normal,build")? {
+            let what =
+                format!("`planted` of {package} is on in what users build: only the tests of {tests} may ask for it");
+            return Ok(Some(what));
+        }
+        if !has(&feature, &format!("-p {tests}"), "dev")? {
+            let what = format!(
+                "`planted` of {package} is expected in the tests of {tests} and is not there: correct this look"
+            );
+            return Ok(Some(what));
+        }
+    }
+    Ok(None)
 }
 
 fn packages(shell: &Shell, transport: &Transport) -> Result<Vec<String>> {
