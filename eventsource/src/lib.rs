@@ -16,4 +16,7 @@ pub use engine::{
     ProgressSink, ReadLimits, StoredBatch, Stream, StreamInfo, StreamRange, Verified,
 };
 mod error;
+mod producers;
+mod stream;
 pub use error::{Error, Result};
+pub use stream::EVENT_BATCH_BYTES_MAX;

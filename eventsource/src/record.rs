@@ -45,6 +45,7 @@ pub struct EventBatchBuilder {
     bytes: BytesMut,
     count: u32,
     span: u32,
+    largest: u32,
 }
 
 impl EventBatchBuilder {
@@ -87,6 +88,7 @@ impl EventBatchBuilder {
         }
         self.count += 1;
         self.span = delta + 1;
+        self.largest = self.largest.max(length.saturating_add(4));
         Ok(())
     }
 
@@ -107,7 +109,7 @@ impl EventBatchBuilder {
 
     /// The batch.
     pub fn finish(self) -> EventBatch {
-        EventBatch { body: self.bytes.freeze(), count: self.count, span: self.span }
+        EventBatch { body: self.bytes.freeze(), count: self.count, span: self.span, largest: self.largest }
     }
 }
 
@@ -117,6 +119,7 @@ pub struct EventBatch {
     body: Bytes,
     count: u32,
     span: u32,
+    largest: u32,
 }
 
 impl EventBatch {
@@ -125,7 +128,7 @@ impl EventBatch {
     /// # Errors
     /// Which record does not hold together. Deltas must rise.
     pub fn parse(body: Bytes) -> Result<Self, MalformedBatch> {
-        let (mut at, mut count, mut span) = (0, 0_u32, 0);
+        let (mut at, mut count, mut span, mut largest) = (0, 0_u32, 0, 0);
         while at < body.len() {
             let fault = |why: &'static str| MalformedBatch { record: count as usize, at, why: why.into() };
             let head = Head::read(&body[at..]).map_err(fault)?;
@@ -135,9 +138,9 @@ impl EventBatch {
             if head.has_subject && !Subject::is_valid(&body[at + RECORD_HEAD_BYTES..][..head.subject]) {
                 return Err(fault("its subject is none"));
             }
-            (span, at, count) = (head.delta + 1, at + head.size, count + 1);
+            (span, at, count, largest) = (head.delta + 1, at + head.size, count + 1, largest.max(head.size));
         }
-        Ok(Self { body, count, span })
+        Ok(Self { body, count, span, largest: u32::try_from(largest).unwrap_or(u32::MAX) })
     }
 
     /// The bytes.
@@ -153,6 +156,33 @@ impl EventBatch {
     /// How many offsets it takes: one more than the last delta.
     pub fn span(&self) -> u32 {
         self.span
+    }
+
+    /// Bytes of its largest event, head and key included.
+    pub fn largest(&self) -> u32 {
+        self.largest
+    }
+
+    /// The same without the events that `keep` does not want; it is given delta, key and whether it is a tombstone.
+    /// Offsets stay. Copies what is kept where anything goes.
+    pub(crate) fn retain(&self, mut keep: impl FnMut(u32, Option<&[u8]>, bool) -> bool) -> Self {
+        let mut is_kept = |delta: u32, record: &Bytes| {
+            let head = Head::read(record).expect("checked when the batch was parsed");
+            let key = &record[RECORD_HEAD_BYTES + head.subject..][..head.key];
+            keep(delta, head.has_key.then_some(key), head.tombstone)
+        };
+        let kept: Vec<_> = self.records().filter(|(delta, record)| is_kept(*delta, record)).collect();
+        if kept.len() == self.count as usize {
+            return self.clone();
+        }
+        let mut body = BytesMut::with_capacity(kept.iter().map(|(_, record)| record.len()).sum());
+        kept.iter().for_each(|(_, record)| body.put_slice(record));
+        Self {
+            body: body.freeze(),
+            count: kept.len() as u32,
+            span: kept.last().map_or(0, |(delta, _)| delta + 1),
+            largest: kept.iter().map(|(_, record)| record.len() as u32).max().unwrap_or(0),
+        }
     }
 
     /// Each record's delta and its bytes, in order.
