@@ -163,6 +163,15 @@ impl EventBatch {
         self.largest
     }
 
+    /// Each event's delta, key and whether it is a tombstone, in order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (u32, Option<Bytes>, bool)> {
+        self.records().map(|(delta, record)| {
+            let head = Head::read(&record).expect("checked when the batch was parsed");
+            let from = RECORD_HEAD_BYTES + head.subject;
+            (delta, head.has_key.then(|| record.slice(from..from + head.key)), head.tombstone)
+        })
+    }
+
     /// The same without the events that `keep` does not want; it is given delta, key and whether it is a tombstone.
     /// Offsets stay. Copies what is kept where anything goes.
     pub(crate) fn retain(&self, mut keep: impl FnMut(u32, Option<&[u8]>, bool) -> bool) -> Self {
