@@ -126,7 +126,13 @@ pub(crate) fn check_batch(stream: &str, config: &StreamConfig, events: &EventBat
     if events.span() != events.count() {
         return Err(malformed("its offsets have gaps").into());
     }
-    let too_large = |what, bytes, max, advice| Error::TooLarge { stream: stream.to_owned(), what, bytes, max, advice };
+    let too_large = |what: &'static str, bytes, max, advice: &'static str| Error::TooLarge {
+        stream: stream.to_owned(),
+        what: what.into(),
+        bytes,
+        max,
+        advice: advice.into(),
+    };
     let (bytes, max) = (events.largest() as usize, config.event_bytes_max as usize);
     if bytes > max {
         return Err(too_large("an event", bytes, max, "split it, or raise `event_bytes_max` of the stream"));
@@ -140,8 +146,8 @@ pub(crate) fn check_batch(stream: &str, config: &StreamConfig, events: &EventBat
 
 /// Whether a stream can be configured so.
 pub(crate) fn check_config(stream: &str, config: &StreamConfig) -> Result<()> {
-    let fault = |field, value: String, why: &str| {
-        Err(Error::Config { stream: stream.to_owned(), field, value, why: why.to_owned() })
+    let fault = |field: &'static str, value: String, why: &str| {
+        Err(Error::Config { stream: stream.to_owned(), field: field.into(), value, why: why.to_owned() })
     };
     let segment = config.segment_bytes_max;
     if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_LIMIT).contains(&segment) {
