@@ -96,9 +96,10 @@ impl IndexBuilder {
 }
 
 impl Index {
-    /// Where to begin reading for an offset of the segment that begins with `first`: byte, offset.
+    /// Where to begin reading for an offset of the segment that begins with `first`: byte, offset. Before an entry of just
+    /// that offset, since batches that take no offsets may stand there, before the entry's too.
     pub(crate) fn before(entries: &[Entry], first: u64, offset: u64) -> (u64, u64) {
-        let behind = entries.partition_point(|entry| first + u64::from(entry.offset) <= offset);
+        let behind = entries.partition_point(|entry| first + u64::from(entry.offset) < offset);
         Self::place(entries, first, behind.checked_sub(1))
     }
 
@@ -213,7 +214,8 @@ mod tests {
         assert_eq!(positions, [(0, 64), (4, 264), (8, 464), (12, 664), (16, 864)]);
         assert_eq!(Index::before(&index.entries, 100, 100), (64, 100));
         assert_eq!(Index::before(&index.entries, 100, 107), (264, 104));
-        assert_eq!(Index::before(&index.entries, 100, 108), (464, 108));
+        assert_eq!(Index::before(&index.entries, 100, 108), (264, 104));
+        assert_eq!(Index::before(&index.entries, 100, 109), (464, 108));
         assert_eq!(Index::before(&index.entries, 100, 1_000), (864, 116));
         assert_eq!(Index::before_time(&index.entries, 100, 0), (64, 100));
         assert_eq!(Index::before_time(&index.entries, 100, 1_002), (64, 100));

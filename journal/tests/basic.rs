@@ -148,3 +148,21 @@ fn the_newest_snapshot_that_can_be_read_is_given() {
     let (offset, state) = journal.latest_snapshot().expect("read").expect("the one before");
     assert_eq!((offset, &state[..]), (4, b"state 3".as_slice()));
 }
+
+#[test]
+fn batches_without_offsets_are_read_from_the_offset_where_they_stand() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut journal, _) = open(folder.path(), options());
+    let mark = |number: u64| PreparedBatch::new(format!("mark {number:04}"), 0, 0).expect("a small batch");
+    for offset in 0..3 {
+        for number in 0..100 {
+            journal.commit(&mut [mark(offset * 100 + number)], 1_000).expect("committed");
+        }
+        journal.commit(&mut [batch("event")], 1_000).expect("committed");
+    }
+    let reader = journal.reader();
+    for offset in 0..3 {
+        let batches = reader.read(offset, 1 << 20).expect("readable");
+        assert_eq!(batches[0].body, format!("mark {:04}", offset * 100), "from {offset}");
+    }
+}
