@@ -72,6 +72,10 @@ mod verify;
 pub use verify::VerifyReport;
 mod committer;
 pub use committer::{COMMITTER_THREADS_MAX, Committer, Participant, Wake};
+#[cfg(feature = "simulation")]
+mod simulated;
+#[cfg(feature = "simulation")]
+pub use simulated::{Crash, Dice, Fault, FaultKind, History, Replay, SimulatedDisk};
 mod planted;
 #[cfg(feature = "planted")]
 pub use planted::plant;

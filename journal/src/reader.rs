@@ -119,7 +119,8 @@ impl JournalReader {
     /// The batch that has offset `from`, or the next one where a rewrite dropped it, and those behind it, as far as they
     /// have `bytes_max` bytes together and at least one. Empty at the end. One read of up to 1 MiB (more for a larger
     /// batch); the bodies are slices of its buffer. Batches that take no offsets come before the offset at which they
-    /// stand, and again with the next call from that offset: where they matter, use a [`Cursor`].
+    /// stand, and again with the next call from that offset, unless they end the segment before: where they matter, use a
+    /// [`Cursor`].
     ///
     /// # Errors
     /// [`Error::OutOfRange`]; [`Error::Damaged`], after which reading goes on at its `to`; [`Error::Io`].
