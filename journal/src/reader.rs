@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::batch::{BatchHeader, BatchView};
 use crate::error::{Damage, Error, Result};
 use crate::index::Index;
-use crate::segment::Segment;
+use crate::segment::{HEADER_BYTES, Segment};
 use crate::shared::{Shared, View};
 use crate::walk::{PIECE_BYTES, Step, Walk};
 
@@ -45,6 +45,8 @@ pub struct SegmentInfo {
 pub struct Cursor {
     next: u64,
     place: Option<Place>,
+    /// Whether damage is told even where it cost batches without offsets alone.
+    is_exact: bool,
 }
 
 /// A byte of a segment; ignored when the segment is gone.
@@ -54,6 +56,12 @@ struct Place {
     position: u64,
     /// The offset that is due there.
     due: u64,
+}
+
+impl Place {
+    fn start_of(segment: &Segment) -> Self {
+        Self { segment_id: segment.id, position: HEADER_BYTES, due: segment.first }
+    }
 }
 
 impl Cursor {
@@ -67,8 +75,17 @@ impl Cursor {
 struct Wanted {
     from: u64,
     bytes_max: usize,
+    is_exact: bool,
     /// Whether it has read up to just here.
     is_continued: bool,
+}
+
+impl Wanted {
+    /// Whether it is told of this. Not of what lies before its beginning, where it may come from behind this very damage.
+    fn concerns(&self, damage: &Damage) -> bool {
+        let may_lack = self.is_exact && (self.is_continued || damage.from == self.from);
+        damage.to > self.from || may_lack
+    }
 }
 
 /// What one look at one segment gave.
@@ -125,16 +142,16 @@ impl JournalReader {
     /// # Errors
     /// [`Error::OutOfRange`]; [`Error::Damaged`], after which reading goes on at its `to`; [`Error::Io`].
     pub fn read(&self, from: u64, bytes_max: usize) -> Result<Vec<BatchView>> {
-        self.read_on(&mut Cursor { next: from, place: None }, bytes_max)
+        self.read_on(&mut Cursor { next: from, place: None, is_exact: false }, bytes_max)
     }
 
     /// A cursor at an offset: [`read_on`](Self::read_on) begins as [`read`](Self::read) does.
     pub fn cursor(&self, from: u64) -> Cursor {
-        Cursor { next: from, place: None }
+        Cursor { next: from, place: None, is_exact: true }
     }
 
-    /// The same from a cursor, which moves behind what was read; on an error it stays. To go on behind damage, take a new
-    /// one.
+    /// The same from a cursor, which moves behind what was read. [`Error::Damaged`] is told once: the cursor stands behind
+    /// the damage then, and the next call goes on there. On any other error it stays.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -149,7 +166,11 @@ impl JournalReader {
                 // Batches without offsets may stand at the end of the segment before.
                 let behind = view.segments.get(at + 1).map(|behind| behind.first);
                 match self.read_segment(segment, behind, cursor, bytes_max)? {
-                    Looked::Batches(batches) if batches.is_empty() => {}
+                    Looked::Batches(batches) if batches.is_empty() => {
+                        if let Some(behind) = view.segments.get(at + 1) {
+                            cursor.place = Some(Place::start_of(behind));
+                        }
+                    }
                     Looked::Batches(batches) => return Ok(batches),
                     Looked::Gone => {
                         missing(segment, &mut turns)?;
@@ -189,12 +210,18 @@ impl JournalReader {
         };
         let piece = bytes_max.saturating_add(self.shared.options.index_interval_bytes as usize).min(PIECE_BYTES);
         let mut walk = Walk::new(&*file, segment.id, segment.is_gapless, start, end).in_pieces(piece);
-        let wanted = Wanted { from, bytes_max, is_continued: place.is_some() };
-        let batches = self.collect(segment, &mut walk, behind, &wanted)?;
+        let (is_exact, is_continued) = (cursor.is_exact, place.is_some());
+        let wanted = Wanted { from, bytes_max, is_exact, is_continued };
+        let collected = self.collect(segment, &mut walk, behind, &wanted);
+        let (position, due) = (walk.position(), walk.next());
+        let place = Some(Place { segment_id: segment.id, position, due });
+        if let Err(Error::Damaged(damage)) = &collected {
+            *cursor = Cursor { next: damage.to.max(cursor.next), place, is_exact };
+        }
+        let batches = collected?;
         if !batches.is_empty() || behind.is_none() {
-            let (position, due) = (walk.position(), walk.next());
             let next = batches.last().map_or(cursor.next, |last| last.header.next_offset().max(cursor.next));
-            *cursor = Cursor { next, place: Some(Place { segment_id: segment.id, position, due }) };
+            *cursor = Cursor { next, place, is_exact };
         }
         Ok(Looked::Batches(batches))
     }
@@ -206,7 +233,7 @@ impl JournalReader {
         behind: Option<u64>,
         wanted: &Wanted,
     ) -> Result<Vec<BatchView>> {
-        let Wanted { from, bytes_max, is_continued } = *wanted;
+        let Wanted { from, bytes_max, .. } = *wanted;
         let failed = |cause| Error::io("read", &segment.path)(cause);
         let (mut batches, mut bytes) = (Vec::new(), 0);
         loop {
@@ -224,8 +251,7 @@ impl JournalReader {
                 Step::Bad | Step::End if !batches.is_empty() => break,
                 Step::Bad => {
                     let damage = self.damage(segment, walk, behind)?;
-                    // Where the reader comes from behind it, it knows.
-                    if damage.to > from || is_continued {
+                    if wanted.concerns(&damage) {
                         return Err(Error::Damaged(damage));
                     }
                 }

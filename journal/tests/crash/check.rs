@@ -10,10 +10,10 @@ use crate::workload::DIRECTORY;
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    first: u64,
-    next: u64,
-    batches: Vec<Expected>,
-    snapshot: Option<u64>,
+    pub(crate) first: u64,
+    pub(crate) next: u64,
+    pub(crate) batches: Vec<Expected>,
+    pub(crate) snapshot: Option<u64>,
 }
 
 /// Opens and compares with what may be there; then goes on writing, to see that this works.
@@ -45,7 +45,7 @@ fn goes_on(moment: usize) -> bool {
     moment.is_multiple_of(3)
 }
 
-fn open(life: &Life, disk: &SimulatedDisk) -> Result<(Journal, Found), String> {
+pub(crate) fn open(life: &Life, disk: &SimulatedDisk) -> Result<(Journal, Found), String> {
     let opened = Journal::open(Arc::new(disk.clone()), DIRECTORY, life.options.clone());
     let (journal, recovery) = opened.map_err(|error| format!("open: {error}"))?;
     if !recovery.damaged.is_empty() || !recovery.suspect.is_empty() {
@@ -63,25 +63,19 @@ fn open(life: &Life, disk: &SimulatedDisk) -> Result<(Journal, Found), String> {
     Ok((journal, Found { first, next, batches, snapshot: snapshot.map(|(offset, _)| offset) }))
 }
 
-fn read_all(reader: &JournalReader, first: u64) -> Result<Vec<Expected>, String> {
+pub(crate) fn read_all(reader: &JournalReader, first: u64) -> Result<Vec<Expected>, String> {
     let (mut cursor, mut all) = (reader.cursor(first), Vec::new());
     loop {
         let batches = reader.read_on(&mut cursor, 2_000).map_err(|error| format!("read: {error}"))?;
         if batches.is_empty() {
             return Ok(all);
         }
-        all.extend(batches.iter().map(|batch| Expected {
-            base: batch.header.base_offset,
-            span: batch.header.span,
-            kind: batch.header.kind,
-            timestamp: batch.header.timestamp,
-            body: batch.body.to_vec(),
-        }));
+        all.extend(batches.iter().map(Expected::of));
     }
 }
 
 /// Whether this may be left when `step` was under way after `before`.
-fn check(before: &State, step: Option<&Step>, found: &Found) -> Result<(), String> {
+pub(crate) fn check(before: &State, step: Option<&Step>, found: &Found) -> Result<(), String> {
     let after = step.map_or(before, |step| &step.after);
     if found.first < before.first || found.first > after.first {
         return Err(format!("it begins with {}, not with {} to {}", found.first, before.first, after.first));
@@ -129,7 +123,7 @@ fn start_of(state: &State, found: &Found) -> Option<usize> {
     starts.rev().find(|start| state.batches[*start..start + count] == found.batches[..])
 }
 
-fn same(one: &Found, other: &Found) -> Result<(), String> {
+pub(crate) fn same(one: &Found, other: &Found) -> Result<(), String> {
     if one == other {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sinew_journal::{JournalOptions, SimulatedDisk};
+use sinew_journal::{BatchView, JournalOptions, SimulatedDisk};
 
 /// A batch as it must be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,16 @@ pub(crate) struct Expected {
 }
 
 impl Expected {
+    pub(crate) fn of(batch: &BatchView) -> Self {
+        Self {
+            base: batch.header.base_offset,
+            span: batch.header.span,
+            kind: batch.header.kind,
+            timestamp: batch.header.timestamp,
+            body: batch.body.to_vec(),
+        }
+    }
+
     pub(crate) fn next(&self) -> u64 {
         self.base + u64::from(self.span)
     }

@@ -3,10 +3,12 @@
 //!
 //! A seed gives one life of a journal (`workload.rs`). For every moment of it, and for every way in which what was not
 //! synced may be left, the journal is opened from the disk as it would be found, and compared with what had been
-//! acknowledged by then (`check.rs`). `planted.rs` shows that bugs are found.
+//! acknowledged by then (`check.rs`). `planted.rs` shows that bugs are found; `faults.rs` lets each call fail.
 
 mod check;
+mod faults;
 mod life;
+mod model;
 mod planted;
 mod workload;
 

@@ -1,7 +1,8 @@
 //! Bugs on purpose: each is found.
 
-use sinew_journal::{Dice, Durability};
+use sinew_journal::{Dice, Durability, Fault, FaultKind};
 
+use crate::faults::check_fault;
 use crate::{Tally, crash_everywhere, workload};
 
 /// Switches the bug on in this thread; off again when dropped.
@@ -45,6 +46,14 @@ fn a_directory_that_is_not_synced_is_found() {
 #[test]
 fn an_index_that_is_trusted_without_check_is_found() {
     check("index trusted without check");
+}
+
+#[test]
+fn an_end_that_only_memory_holds_after_a_failed_sync_is_found() {
+    let _planted = Planted::new("tail not written again");
+    let fault = |call| Fault { kind: FaultKind::Sync, call, count: 1 };
+    let found = (0..200).find_map(|call| check_fault(0, Durability::Fsynced, fault(call)).err());
+    println!("it was found: {}", found.expect("it is found"));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use sinew_journal::{
-    BatchView, Dice, Durability, Journal, JournalOptions, PreparedBatch, Resources, Rewritten, SimulatedDisk,
+    BatchView, Dice, Durability, Error, Journal, JournalOptions, PreparedBatch, Resources, Result, Rewritten,
+    SegmentInfo, SimulatedDisk,
 };
 
 use crate::life::{Expected, Life, State, Step};
@@ -12,108 +13,126 @@ pub(crate) const DIRECTORY: &str = "/data/journal";
 const STEPS: usize = 50;
 
 /// A life under way.
-struct Living {
+pub(crate) struct Living {
     dice: Dice,
-    life: Life,
-    journal: Option<Journal>,
-    state: State,
+    pub(crate) life: Life,
+    pub(crate) journal: Option<Journal>,
+    pub(crate) state: State,
     clock: u64,
     durability: Durability,
+    /// What was under way when an error came that leaves its outcome open.
+    pub(crate) open_outcome: Option<Step>,
 }
 
+/// One without errors.
 pub(crate) fn live(seed: u64, durability: Durability) -> Life {
-    let mut dice = Dice::new(seed);
-    let options = JournalOptions {
-        segment_bytes: [1024, 2048, 4096, 16384][dice.below(4)],
-        index_interval_bytes: [64, 300, 1000][dice.below(3)],
-        durability,
-        first_offset: 0,
-        resources: Resources::new(10_000, 4),
-    };
-    let disk = SimulatedDisk::new(seed);
-    let life = Life { seed, disk, options, steps: Vec::new() };
-    let mut living = Living { dice, life, journal: None, state: State::default(), clock: 1_000, durability };
-    living.step("open".into(), false, Living::open);
+    let mut living = Living::new(seed, durability);
+    living.begin().expect("opened");
     for _ in 0..STEPS {
-        living.any_step();
+        living.any_step().expect("no fault, no error");
     }
     living.life
 }
 
 impl Living {
-    fn step(&mut self, what: String, is_rewrite: bool, work: impl FnOnce(&mut Self)) {
-        let began = self.life.disk.moment();
-        work(self);
-        let ended = self.life.disk.moment();
-        let after = self.state.clone();
-        self.life.steps.push(Step { what, began, ended, after, is_rewrite });
+    pub(crate) fn new(seed: u64, durability: Durability) -> Self {
+        let mut dice = Dice::new(seed);
+        let options = JournalOptions {
+            segment_bytes: [1024, 2048, 4096, 16384][dice.below(4)],
+            index_interval_bytes: [64, 300, 1000][dice.below(3)],
+            durability,
+            first_offset: 0,
+            resources: Resources::new(10_000, 4),
+        };
+        let disk = SimulatedDisk::new(seed);
+        let life = Life { seed, disk, options, steps: Vec::new() };
+        let (journal, state, clock, open_outcome) = (None, State::default(), 1_000, None);
+        Self { dice, life, journal, state, clock, durability, open_outcome }
     }
 
-    fn any_step(&mut self) {
+    pub(crate) fn begin(&mut self) -> Result<()> {
+        self.step("open".into(), |living, _| living.open())
+    }
+
+    /// `work` makes of the state what is true when it has succeeded. A full disk must leave everything as it was.
+    fn step(&mut self, what: String, work: impl FnOnce(&mut Self, &mut State) -> Result<()>) -> Result<()> {
+        let (began, mut after) = (self.life.disk.moment(), self.state.clone());
+        let is_rewrite = what.starts_with("rewrite");
+        let done = work(self, &mut after);
+        let ended = self.life.disk.moment();
+        match &done {
+            Ok(()) => {
+                self.state = after.clone();
+                self.life.steps.push(Step { what, began, ended, after, is_rewrite });
+            }
+            Err(Error::NoSpace { .. }) => {}
+            Err(_) => self.open_outcome = Some(Step { what, began, ended, after, is_rewrite }),
+        }
+        done
+    }
+
+    pub(crate) fn any_step(&mut self) -> Result<()> {
         match self.dice.below(100) {
             0..60 => self.commit(),
-            60..66 => self.step("roll".into(), false, |living| {
-                living.journal().roll().expect("rolled");
-            }),
-            66..72 => self.step("sync".into(), false, |living| {
-                living.journal().sync().expect("synced");
-                living.all_durable();
+            60..66 => self.step("roll".into(), |living, _| living.journal().roll()),
+            66..72 => self.step("sync".into(), |living, after| {
+                all_durable(after);
+                living.journal().sync()
             }),
             72..79 => self.rewrite(),
             79..84 => self.retain(),
             84..90 => self.snapshot(),
-            90..95 => self.step("close and open".into(), false, |living| {
-                living.journal.take().expect("open").close().expect("closed");
-                living.all_durable();
-                living.open();
+            90..95 => self.step("close and open".into(), |living, after| {
+                all_durable(after);
+                let closed = living.journal.take().expect("open").close();
+                // A full disk has no room for the mark, and that is all.
+                closed.or_else(|error| if error.is_retryable() { Ok(()) } else { Err(error) })?;
+                living.open()
             }),
-            _ => self.step("end and open".into(), false, |living| {
+            _ => self.step("end and open".into(), |living, after| {
                 living.journal = None;
-                living.open();
-                living.all_durable();
+                living.open()?;
+                all_durable(after);
+                Ok(())
             }),
         }
     }
 
-    fn journal(&mut self) -> &mut Journal {
+    pub(crate) fn journal(&mut self) -> &mut Journal {
         self.journal.as_mut().expect("open")
     }
 
-    fn all_durable(&mut self) {
-        self.state.durable = self.state.batches.len();
-    }
-
-    fn open(&mut self) {
+    fn open(&mut self) -> Result<()> {
         let files = Arc::new(self.life.disk.clone());
-        let (journal, recovery) = Journal::open(files, DIRECTORY, self.life.options.clone()).expect("opened");
-        assert!(recovery.cut.is_none() && recovery.damaged.is_empty() && recovery.suspect.is_empty(), "{recovery:?}");
+        let (journal, recovery) = Journal::open(files, DIRECTORY, self.life.options.clone())?;
+        assert!(recovery.damaged.is_empty() && recovery.suspect.is_empty(), "{recovery:?}");
+        assert!(recovery.cut.is_none(), "no crash, and yet {recovery:?}");
         assert_eq!(journal.next_offset(), self.state.next);
         self.journal = Some(journal);
+        Ok(())
     }
 
-    fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) -> Result<()> {
         let count = 1 + self.dice.below(4);
         let mut batches: Vec<_> = (0..count).map(|_| self.batch()).collect();
         self.clock = (self.clock + self.dice.below(10) as u64).saturating_sub(self.dice.below(3) as u64);
         let clock = self.clock;
-        self.step(format!("commit of {count}"), false, |living| {
-            let committed = living.journal().commit(&mut batches, clock).expect("committed");
-            assert_eq!(committed.first, living.state.next);
-            living.state.next = committed.next;
-            living.state.batches.extend(batches.iter().map(|batch| {
-                let header = batch.header();
-                Expected {
-                    base: header.base_offset,
-                    span: header.span,
-                    kind: header.kind,
-                    timestamp: header.timestamp,
-                    body: batch.body().to_vec(),
-                }
-            }));
-            if living.durability == Durability::Fsynced {
-                living.all_durable();
+        self.step(format!("commit of {count}"), |living, after| {
+            let timestamp = living.journal().timestamp().max(clock);
+            for batch in &batches {
+                let (span, kind) = (batch.header().span, batch.header().kind);
+                let body = batch.body().to_vec();
+                after.batches.push(Expected { base: after.next, span, kind, timestamp, body });
+                after.next += u64::from(span);
             }
-        });
+            if living.durability == Durability::Fsynced {
+                all_durable(after);
+            }
+            let committed = living.journal().commit(&mut batches, clock)?;
+            assert_eq!((committed.first, committed.next), (living.state.next, after.next));
+            assert_eq!(committed.timestamp, timestamp);
+            Ok(())
+        })
     }
 
     fn batch(&mut self) -> PreparedBatch {
@@ -132,88 +151,80 @@ impl Living {
         PreparedBatch::new(body, span, span).expect("small enough").kind(self.dice.below(5) as u16)
     }
 
-    fn rewrite(&mut self) {
+    fn rewrite(&mut self) -> Result<()> {
         let sealed: Vec<_> = self.journal().segments().into_iter().filter(|segment| segment.is_sealed).collect();
         if sealed.is_empty() {
-            return;
+            return Ok(());
         }
         let from = self.dice.below(sealed.len());
         let count = (1 + self.dice.below(3)).min(sealed.len() - from);
         let chosen = &sealed[from..from + count];
-        let (first, next) = (chosen[0].first, chosen[count - 1].next);
-        let mut after = Vec::new();
-        let (mut dice, is_installed) = (Dice::new(self.dice.next()), self.dice.percent(90));
-        let reader = self.journal().reader();
+        let is_installed = self.dice.percent(90);
+        let mut dice = Dice::new(self.dice.next());
+        let what = format!("rewrite of {} to {}, installed: {is_installed}", chosen[0].first, chosen[count - 1].next);
+        self.step(what, |living, after| living.rewrite_these(chosen, is_installed, &mut dice, after))
+    }
+
+    fn rewrite_these(
+        &mut self,
+        chosen: &[SegmentInfo],
+        is_installed: bool,
+        dice: &mut Dice,
+        after: &mut State,
+    ) -> Result<()> {
+        let mut before = Vec::new();
+        let mut kept = Vec::new();
         let mut decide = |batch: &BatchView| {
-            let header = &batch.header;
-            let (body, rewritten) = match dice.below(3) {
-                0 => (None, Rewritten::Drop),
+            let mut expected = Expected::of(batch);
+            before.push(expected.clone());
+            match dice.below(3) {
+                0 => Rewritten::Drop,
                 1 => {
-                    let body = vec![7; dice.below(100)];
-                    (Some(body.clone()), Rewritten::Replace { body: body.into(), records: 1 })
+                    expected.body = vec![7; dice.below(100)];
+                    let body = expected.body.clone().into();
+                    kept.push(expected);
+                    Rewritten::Replace { body, records: 1 }
                 }
-                _ => (Some(batch.body.to_vec()), Rewritten::Keep),
-            };
-            after.push((header.base_offset, header.span, header.kind, header.timestamp, body));
-            rewritten
+                _ => {
+                    kept.push(expected);
+                    Rewritten::Keep
+                }
+            }
         };
-        let began = self.life.disk.moment();
-        let prepared = reader.prepare_rewrite(chosen, &mut decide).expect("prepared");
-        if is_installed {
-            self.journal().install(prepared).expect("installed");
-            self.take_over(first, next, after);
-        } else {
-            drop(prepared);
+        let prepared = self.journal().reader().prepare_rewrite(chosen, &mut decide)?;
+        if !is_installed {
+            return Ok(());
         }
-        let (ended, after) = (self.life.disk.moment(), self.state.clone());
-        let what = format!("rewrite of {first} to {next}, installed: {is_installed}");
-        self.life.steps.push(Step { what, began, ended, after, is_rewrite: true });
-    }
-
-    /// What the rewrite made of its batches, in their place.
-    fn take_over(&mut self, first: u64, next: u64, rewritten: Vec<(u64, u32, u16, u64, Option<Vec<u8>>)>) {
-        let batches = &mut self.state.batches;
-        // Batches without offsets at the very border may stand on either side of it: the first one tells where.
-        let is_first = |batch: &Expected| rewritten.first().is_some_and(|(base, ..)| batch.base == *base);
-        let before = batches.iter().position(|batch| batch.base >= first && is_first(batch)).unwrap_or(0);
-        let same = |at: usize| {
-            rewritten.iter().zip(&batches[at..]).all(|((base, span, kind, timestamp, _), batch)| {
-                (batch.base, batch.span, batch.kind, batch.timestamp) == (*base, *span, *kind, *timestamp)
-            })
-        };
-        let start = (before..batches.len()).find(|at| same(*at)).expect("what was rewritten is known");
-        assert!(rewritten.iter().all(|(base, span, ..)| base + u64::from(*span) <= next));
-        let kept = rewritten.iter().filter_map(|(base, span, kind, timestamp, body)| {
-            let (base, span, kind, timestamp) = (*base, *span, *kind, *timestamp);
-            Some(Expected { base, span, kind, timestamp, body: body.clone()? })
-        });
-        let kept: Vec<_> = kept.collect();
-        let all_were_durable = self.state.durable == batches.len();
-        let dropped = rewritten.len() - kept.len();
-        batches.splice(start..start + rewritten.len(), kept);
+        let windows = (0..after.batches.len()).find(|at| after.batches[*at..].starts_with(&before));
+        let start = windows.expect("what was rewritten is known");
+        let (dropped, all_were_durable) = (before.len() - kept.len(), after.durable == after.batches.len());
+        after.batches.splice(start..start + before.len(), kept);
         // Sealed segments are on disk.
-        self.state.durable = match all_were_durable {
-            true => batches.len(),
-            false => self.state.durable.saturating_sub(dropped),
-        };
+        after.durable = if all_were_durable { after.batches.len() } else { after.durable.saturating_sub(dropped) };
+        self.journal().install(prepared)
     }
 
-    fn retain(&mut self) {
+    fn retain(&mut self) -> Result<()> {
         let segments = self.journal().segments();
         let segment = segments[self.dice.below(segments.len())];
         let offset = segment.first + self.dice.below(3) as u64;
-        self.step(format!("remove before {offset}"), false, |living| {
-            living.state.first = living.journal().remove_before(offset).expect("removed");
-        });
+        self.step(format!("remove before {offset}"), |living, after| {
+            after.first = segment.first;
+            after.first = living.journal().remove_before(offset)?;
+            Ok(())
+        })
     }
 
-    fn snapshot(&mut self) {
+    fn snapshot(&mut self) -> Result<()> {
         let offset = self.state.next;
-        self.step(format!("snapshot at {offset}"), false, |living| {
-            let text = offset.to_string();
-            living.journal().save_snapshot(offset, text.as_bytes()).expect("saved");
-            living.state.snapshot = Some(offset);
-            living.all_durable();
-        });
+        self.step(format!("snapshot at {offset}"), |living, after| {
+            after.snapshot = Some(offset);
+            all_durable(after);
+            living.journal().save_snapshot(offset, offset.to_string().as_bytes())
+        })
     }
+}
+
+fn all_durable(state: &mut State) {
+    state.durable = state.batches.len();
 }
