@@ -237,15 +237,15 @@ impl JournalReader {
         let failed = |cause| Error::io("read", &segment.path)(cause);
         let (mut batches, mut bytes) = (Vec::new(), 0);
         loop {
-            let before = walk.clone();
+            let before = (walk.position(), walk.next());
             match walk.step().map_err(failed)? {
                 Step::Batch(header, body) if is_wanted(&header, from) => {
                     bytes += header.bytes() as usize;
                     if bytes > bytes_max && !batches.is_empty() {
-                        *walk = before;
+                        walk.jump(before.0, before.1);
                         break;
                     }
-                    batches.push(BatchView { header, body, segment: segment.first, position: before.position() });
+                    batches.push(BatchView { header, body, segment: segment.first, position: before.0 });
                 }
                 Step::Batch(..) => {}
                 Step::Bad | Step::End if !batches.is_empty() => break,

@@ -109,43 +109,39 @@ impl<'a> Walk<'a> {
             return Ok(Step::End);
         }
         let Some(header) = self.header()? else { return Ok(Step::Bad) };
-        let bytes = self.fetch(header.bytes() as usize)?;
-        if bytes.len() as u64 != header.bytes() {
-            return Ok(Step::Bad);
-        }
-        let body = bytes.slice(HEADER_BYTES..);
-        if crc32c::crc32c(&body) != header.body_crc {
+        let Some(at) = self.fetch(header.bytes() as usize)? else { return Ok(Step::Bad) };
+        let body = at + HEADER_BYTES..at + header.bytes() as usize;
+        if crc32c::crc32c(&self.buffer[body.clone()]) != header.body_crc {
             return Ok(Step::Bad);
         }
         self.position += header.bytes();
         self.next = header.next_offset();
         self.is_exact = self.is_gapless;
-        Ok(Step::Batch(header, body))
+        Ok(Step::Batch(header, self.buffer.slice(body)))
     }
 
     /// The header here, if it is one of this segment that may stand here.
     fn header(&mut self) -> io::Result<Option<BatchHeader>> {
-        let bytes = self.fetch(HEADER_BYTES)?;
-        let header = <&[u8; HEADER_BYTES]>::try_from(&bytes[..]).ok().and_then(BatchHeader::decode);
+        let Some(at) = self.fetch(HEADER_BYTES)? else { return Ok(None) };
+        let bytes = self.buffer[at..at + HEADER_BYTES].try_into().expect("as many bytes as a header");
         let fits = |header: &BatchHeader| {
             let is_due = if self.is_exact { header.base_offset == self.next } else { header.base_offset >= self.next };
             is_due && header.segment_id == self.segment_id && header.bytes() <= self.end - self.position
         };
-        Ok(header.filter(fits))
+        Ok(BatchHeader::decode(bytes).filter(fits))
     }
 
-    /// So many bytes from here, or fewer at the end of the file.
-    fn fetch(&mut self, count: usize) -> io::Result<Bytes> {
-        let within = |at: u64| at.checked_sub(self.buffer_at).map(|at| at as usize);
-        if let Some(at) = within(self.position)
+    /// Where in the buffer so many bytes from here are; `None` when the file has fewer.
+    fn fetch(&mut self, count: usize) -> io::Result<Option<usize>> {
+        if let Some(at) = self.position.checked_sub(self.buffer_at).map(|at| at as usize)
             && at + count <= self.buffer.len()
         {
-            return Ok(self.buffer.slice(at..at + count));
+            return Ok(Some(at));
         }
         let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
         self.buffer = read_piece(self.file, self.position, count.max(self.piece_bytes).min(left))?;
         self.buffer_at = self.position;
-        Ok(self.buffer.slice(..count.min(self.buffer.len())))
+        Ok((count <= self.buffer.len()).then_some(0))
     }
 
     /// From a bad place to the next header of this segment that may stand behind it, whatever its body; `None` when there
