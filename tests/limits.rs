@@ -89,7 +89,7 @@ fn constants(name: &str) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut folders, mut found) = (Vec::new(), Vec::new());
     folders.extend(
-        ["auth", "bus", "journal", "session", "transport-api", "transport-quic", "transport-zmq"]
+        ["auth", "bus", "connectors", "journal", "session", "transport-api", "transport-quic", "transport-zmq"]
             .map(|of| root.join(of)),
     );
     while let Some(folder) = folders.pop() {

@@ -20,6 +20,8 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("sinew-taskqueue", Some(BELOW_DURABLE)),
     ("sinew-kvstore", Some(BELOW_DURABLE)),
     ("sinew-eventsource", Some(BELOW_DURABLE)),
+    // Above two services, since it moves what one has to the other. No service names it.
+    ("sinew-connectors", Some(&["sinew-session", "sinew-bus", "sinew-eventsource"])),
     (
         "sinew-engine-nats",
         Some(&["sinew-auth", "sinew-session", "sinew-bus", "sinew-taskqueue", "sinew-kvstore", "sinew-eventsource"]),
@@ -42,7 +44,15 @@ const OUTSIDE: &[(&str, Option<&[&str]>)] = &[
 /// Transports have the conformance kit instead, since they know no session.
 const TESTKIT: (&str, &[&str]) = (
     "sinew-testkit",
-    &["sinew-session", "sinew-bus", "sinew-taskqueue", "sinew-kvstore", "sinew-eventsource", "sinew"],
+    &[
+        "sinew-session",
+        "sinew-bus",
+        "sinew-taskqueue",
+        "sinew-kvstore",
+        "sinew-eventsource",
+        "sinew-connectors",
+        "sinew",
+    ],
 );
 
 /// Every arrow that the table does not have, every crate that it does not know, and manifests left half done.
@@ -113,6 +123,7 @@ mod tests {
         check("sinew-session", &[("sinew-auth", false), ("sinew-transport-api", false)], 0);
         check("sinew-transport-quic", &[("sinew-transport-api", true), ("sinew-transport-api", false)], 0);
         check("sinew-session", &[("sinew-testkit", true)], 0);
+        check("sinew-connectors", &[("sinew-bus", false), ("sinew-eventsource", false), ("sinew-testkit", true)], 0);
         check("sinew", &[("sinew-bus", false), ("sinew-transport-zmq", false), ("sinew-transport-unix", true)], 0);
     }
 
@@ -121,6 +132,7 @@ mod tests {
         check("sinew-auth", &[("sinew-session", false)], 1);
         check("sinew-bus", &[("sinew-transport-zmq", false)], 1);
         check("sinew-bus", &[("sinew-transport-zmq", true)], 1);
+        check("sinew-bus", &[("sinew-connectors", false)], 1);
         check("sinew-transport-zmq", &[("sinew-session", false)], 1);
         check("sinew-transport-unix", &[("sinew-auth", false)], 1);
         check("sinew", &[("sinew-transport-unix", false)], 1);

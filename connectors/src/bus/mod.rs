@@ -1,0 +1,4 @@
+//! `bus:PATTERN` and `bus:SUBJECT`: what is heard, and what is published.
+
+pub(crate) mod sink;
+pub(crate) mod source;
