@@ -1,6 +1,7 @@
 //! Builds libzmq from source with CURVE, which the published crate of this name leaves out.
 
 use std::env;
+use std::path::Path;
 
 use zeromq_src::{Build, LibLocation};
 
@@ -25,6 +26,11 @@ fn sodium_path(variable: &str) -> String {
 fn set_compiler_flags() {
     let mut flags = env::var("CXXFLAGS").unwrap_or_default();
     flags.push_str(" -w -DZMQ_HAVE_CRYPTO_BOX_EASY_FNS=1");
+    if env::var("CARGO_CFG_TARGET_ENV").as_deref() != Ok("msvc") {
+        let settings = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("src/settings.hpp");
+        println!("cargo:rerun-if-changed={}", settings.display());
+        flags.push_str(&format!(" -include {}", settings.display()));
+    }
     let keep_alive = " -DZMQ_HAVE_SO_KEEPALIVE=1 -DZMQ_HAVE_TCP_KEEPCNT=1 -DZMQ_HAVE_TCP_KEEPINTVL=1";
     match env::var("CARGO_CFG_TARGET_OS").as_deref() {
         Ok("linux") => {
