@@ -73,6 +73,11 @@ pub struct Limits {
     /// The same of one address, where the transport can see it; of IPv6 the first 64 bits count. Default 256: half of
     /// them, so that no single machine can take all, and all programs of one can still come at once.
     pub pending_per_address_max: usize,
+    /// Handshakes that a listener begins in a second, where the transport begins them itself (libzmq does it for ZeroMQ,
+    /// on a thread of its own). Who comes faster waits for its turn. Default 1,000: one over QUIC costs half a millisecond
+    /// of the processor, so half of a core is left to those who are let in, and ten thousand clients are back ten seconds
+    /// after a restart. At least 1.
+    pub handshakes_per_second_max: usize,
     /// How long a handshake may take at the listener. Default 3 s.
     pub handshake_timeout: Duration,
     /// How long an orderly close may take. Default 5 s.
@@ -87,6 +92,7 @@ impl Default for Limits {
             connections_max: 10_000,
             pending_max: 512,
             pending_per_address_max: 256,
+            handshakes_per_second_max: 1_000,
             handshake_timeout: Duration::from_secs(3),
             close_timeout: Duration::from_secs(5),
         }

@@ -8,15 +8,20 @@ use quinn::{Incoming, SendStream, ServerConfig, VarInt};
 use sinew_auth::{Candidate, Claim, PeerKey, Refusal, tls_peer_key};
 use sinew_transport_api::{Connection, Crowd, CrowdPlace, Endpoint, Error, ListenOptions, Result, Security};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::task::{AbortHandle, JoinSet, yield_now};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::SCHEME;
 use crate::connection::Admitted;
 use crate::ending::{Ending, accept_error, refusal_code};
 use crate::frames::{WORDS, Word};
+use crate::pace::{Pace, Turn};
 use crate::preset::End;
 use crate::target::Target;
+
+/// Clients answered before those who are let in get a turn of the thread: a fifth of a millisecond, if all are asked for a
+/// proof.
+const ANSWERS_PER_TURN: u32 = 8;
 
 /// What the door goes by.
 pub(crate) struct Rules {
@@ -41,6 +46,7 @@ pub(crate) struct Door {
     places_max: u32,
     /// Those who are not accepted yet.
     crowd: Crowd,
+    pace: Pace,
     handshakes: JoinSet<CrowdPlace>,
     by_place: HashMap<CrowdPlace, AbortHandle>,
 }
@@ -55,6 +61,7 @@ impl Door {
             places: Arc::new(Semaphore::new(places_max)),
             places_max: places_max as u32,
             crowd: Crowd::new(limits),
+            pace: Pace::new(limits.handshakes_per_second_max, Instant::now().into_std()),
             handshakes: JoinSet::new(),
             by_place: HashMap::new(),
             rules: Arc::new(rules),
@@ -69,6 +76,7 @@ impl Door {
     /// Lets clients in until `stopping`, then says through `stopped` whether somebody is still connected, and turns
     /// clients away until nobody is.
     pub(crate) async fn run(mut self, mut stopping: oneshot::Receiver<()>, stopped: oneshot::Sender<bool>) {
+        let (mut answered, mut next) = (0_u32, None);
         loop {
             tokio::select! {
                 _ = &mut stopping => break,
@@ -79,11 +87,18 @@ impl Door {
                         self.by_place.remove(&place);
                     }
                 }
-                incoming = self.quic.accept() => match incoming {
-                    Some(incoming) => self.answer(incoming),
+                incoming = next_of(&self.quic, &mut next) => match incoming {
+                    Some(incoming) => next = self.answer(incoming),
                     None => return,
                 },
             }
+            answered = answered.wrapping_add(1);
+            if answered.is_multiple_of(ANSWERS_PER_TURN) {
+                yield_now().await;
+            }
+        }
+        if let Some((_, incoming)) = next {
+            incoming.refuse();
         }
         self.handshakes.shutdown().await;
         let _ = stopped.send(self.occupancy().is_held());
@@ -99,18 +114,30 @@ impl Door {
         }
     }
 
-    /// Starts a handshake, asks for a proof of the address, or refuses.
-    fn answer(&mut self, incoming: Incoming) {
+    /// Starts a handshake, asks for a proof of the address, or refuses; or gives it back with the time of its turn.
+    fn answer(&mut self, incoming: Incoming) -> Option<Waiting> {
         let peer = incoming.remote_address();
         let Ok(connection) = Arc::clone(&self.places).try_acquire_owned() else {
             incoming.refuse();
-            return self.report("connections_max", self.rules.options.limits.connections_max);
+            self.report("connections_max", self.rules.options.limits.connections_max);
+            return None;
         };
+        let has_proof = incoming.remote_address_validated() || !incoming.may_retry();
         // Half full: only who can be reached at the address that it says takes a place (RFC 9000, section 8.1).
-        if self.crowd.is_half_full() && !incoming.remote_address_validated() && incoming.may_retry() {
-            let _ = incoming.retry();
-            return;
+        let turn = match self.crowd.is_half_full() && !has_proof {
+            true => Turn::Prove,
+            false => self.pace.turn(has_proof, Instant::now().into_std()),
+        };
+        match turn {
+            Turn::Now => self.begin(incoming, peer, connection),
+            Turn::At(at) => return Some((at.into(), incoming)),
+            // An error says that it may not be asked, which was looked at above.
+            Turn::Prove => drop(incoming.retry()),
         }
+        None
+    }
+
+    fn begin(&mut self, incoming: Incoming, peer: SocketAddr, connection: OwnedSemaphorePermit) {
         let (place, gone) = self.crowd.enter(Some(peer.ip()));
         if let Some(handshake) = gone.and_then(|gone| self.by_place.remove(&gone)) {
             handshake.abort();
@@ -130,6 +157,20 @@ impl Door {
     /// Nobody may be listening to errors now, and another one follows.
     fn report(&self, what: &'static str, max: usize) {
         let _ = self.arrivals.try_send(Err(Error::Limit { endpoint: self.rules.endpoint.clone(), what, max }));
+    }
+}
+
+/// A client whose turn comes at a time.
+type Waiting = (Instant, Incoming);
+
+/// The one that waits for its turn, at its time, else the one that comes next. Cancel-safe.
+async fn next_of(quic: &quinn::Endpoint, waiting: &mut Option<Waiting>) -> Option<Incoming> {
+    match waiting {
+        Some((at, _)) => {
+            sleep_until(*at).await;
+            waiting.take().map(|(_, incoming)| incoming)
+        }
+        None => quic.accept().await,
     }
 }
 

@@ -29,8 +29,8 @@
 //! - `Listener::close` stops accepting at once. All connections of a listener share its UDP socket, so the address is
 //!   free once the last of them has ended: before `close` resolves where there is none.
 //!
-//! Limits: everything in [`Limits`](sinew_transport_api::Limits), and those named in `preset.rs`, `listener.rs` and
-//! `frames.rs`; none of quinn's defaults is relied upon. Bytes of one connection: unread in quinn, and sent but not
+//! Limits: everything in [`Limits`](sinew_transport_api::Limits), and those named in `preset.rs`, `listener.rs`,
+//! `pace.rs` and `frames.rs`; none of quinn's defaults is relied upon. Bytes of one connection: unread in quinn, and sent but not
 //! confirmed in quinn, at most `queue_bytes_max` each (or a few blocks, where that is more); on the way out in here as
 //! much again, of it 256 KiB or one block for each lane; on the way in here the part of one block for each lane.
 
@@ -49,6 +49,7 @@ mod frames;
 mod inbound;
 mod listener;
 mod outbound;
+mod pace;
 mod preset;
 mod pump;
 mod signals;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use quinn::crypto::rustls::QuicClientConfig;
 use sinew_auth::{Identity, tls_open_client_config};
+use tokio::net::UdpSocket;
 
 /// A connection to a plaintext listener.
 pub(crate) async fn connect_open(address: SocketAddr) -> Option<quinn::Connection> {
@@ -26,4 +27,16 @@ async fn connect_with(address: SocketAddr, config: rustls::ClientConfig) -> Opti
     let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).ok()?;
     let config = quinn::ClientConfig::new(Arc::new(crypto));
     endpoint.connect_with(config, address, "raw.invalid").ok()?.await.ok()
+}
+
+/// The first packet of a client of a plaintext listener: it connects to a socket of ours, which keeps it.
+pub(crate) async fn first_packet() -> Vec<u8> {
+    let sink = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = sink.local_addr().unwrap();
+    let connecting = tokio::spawn(connect_open(address));
+    let mut packet = vec![0; 2_048];
+    let size = sink.recv(&mut packet).await.unwrap();
+    connecting.abort();
+    packet.truncate(size);
+    packet
 }
