@@ -58,6 +58,30 @@ fn a_decision_is_explained() {
 }
 
 #[test]
+fn what_the_policy_does_not_permit_ends_with_its_own_code() {
+    let (home, elsewhere) = (Home::new(), Home::new());
+    home.succeed(["auth", "list"]);
+    std::fs::write(home.path("policy.toml"), POLICY).unwrap();
+    home.succeed(["auth", "allow", &key_of(&elsewhere), "--name", "roof", "--role", "sensor"]);
+    let server = home.serve(&[]);
+    for scheme in schemes() {
+        let url = server.url(scheme);
+        elsewhere.succeed(["pub", "sensors.roof", "x", "--url", &url]);
+        for (arguments, subject) in [
+            (&["pub", "sensors.private.x", "x"][..], "sensors.private.x"),
+            (&["pub", "news", "x", "--confirm"], "news"),
+            (&["sub", "sensors.*"], "sensors.*"),
+            (&["request", "sensors.roof", "x"], "sensors.roof"),
+            (&["reply", "sensors.roof", "x"], "sensors.roof"),
+        ] {
+            let ended = elsewhere.run([arguments, &["--url", &url]].concat());
+            assert_eq!(ended.status.code(), Some(6), "{arguments:?} over {scheme}: {}", ended.stderr);
+            assert!(ended.stderr.contains(subject), "{arguments:?}: {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
 fn a_policy_with_a_mistake_is_shown_with_its_line_and_a_server_does_not_start_by_it() {
     let home = Home::new();
     std::fs::write(home.path(""), "").unwrap_err();
