@@ -53,6 +53,10 @@ pub enum Arrival {
         number: u32,
         /// Whether it hears the kept values of its pattern first.
         wants_kept: bool,
+        /// What it listens to.
+        pattern: String,
+        /// What it is to a message.
+        hears: Hears,
     },
     /// The subscription of this session and number is to end at once.
     Unsubscribe {
@@ -61,6 +65,31 @@ pub enum Arrival {
         /// Its number in that session.
         number: u32,
     },
+    /// It is to hear nothing new, and what waits for it is still delivered.
+    Drain {
+        /// Whose it is at the server.
+        session: u64,
+        /// Its number in that session.
+        number: u32,
+    },
+    /// The server forgets this session, with its subscriptions.
+    Forget {
+        /// Which one.
+        session: u64,
+    },
+}
+
+/// How a subscription stands to the messages that match it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hears {
+    /// It hears each.
+    All,
+    /// It hears each, until its queue is full: then the server ends it.
+    UntilFull,
+    /// The group of this name hears each once.
+    Shared(String),
+    /// It answers requests and hears nothing else.
+    Requests,
 }
 
 /// What arrived at all servers of a test, in order.
@@ -119,7 +148,13 @@ struct Ask {
     responds: bool,
     #[serde(default)]
     live_only: bool,
+    pattern: String,
+    #[serde(default)]
+    overflow: u8,
 }
+
+/// The overflow policy that ends a subscription, written down a second time.
+const DISCONNECT: u8 = 2;
 
 #[derive(Deserialize)]
 struct Leave {
@@ -131,6 +166,15 @@ struct Leave {
 impl Ask {
     fn wants_kept(&self) -> bool {
         self.cursor.is_none() && self.group.is_none() && !self.responds && !self.live_only
+    }
+
+    fn hears(&self) -> Hears {
+        match &self.group {
+            _ if self.responds => Hears::Requests,
+            Some(group) => Hears::Shared(group.clone()),
+            None if self.overflow == DISCONNECT => Hears::UntilFull,
+            None => Hears::All,
+        }
     }
 }
 
@@ -144,6 +188,12 @@ fn message(record: &Record<'_>) -> Arrival {
     Arrival::Publish { subject, number, keeps: record.header.verb == verb::CONFIRMED && flags & 1 != 0 }
 }
 
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.log.all().push(Arrival::Forget { session: self.session });
+    }
+}
+
 impl Attachment for Tap {
     fn records(&mut self, lane: Lane, run: Run<'_>) -> Result<(), Failure> {
         let mut log = self.log.all();
@@ -153,12 +203,17 @@ impl Attachment for Tap {
                 verb::SUBSCRIBE => {
                     if let Ok(ask) = from_cbor::<Ask>(record.body()) {
                         let (window, session, number) = (ask.window_bytes, self.session, record.header.call);
-                        log.push(Arrival::Subscribe { window, session, number, wants_kept: ask.wants_kept() });
+                        let (wants_kept, hears, pattern) = (ask.wants_kept(), ask.hears(), ask.pattern);
+                        log.push(Arrival::Subscribe { window, session, number, wants_kept, pattern, hears });
                     }
                 }
                 verb::UNSUBSCRIBE => {
-                    if let Ok(Leave { number, drain: false }) = from_cbor(record.body()) {
-                        log.push(Arrival::Unsubscribe { session: self.session, number });
+                    if let Ok(Leave { number, drain }) = from_cbor(record.body()) {
+                        let session = self.session;
+                        log.push(match drain {
+                            true => Arrival::Drain { session, number },
+                            false => Arrival::Unsubscribe { session, number },
+                        });
                     }
                 }
                 _ => {}

@@ -1,9 +1,10 @@
 //! What really arrived at the servers of a world, as the tap has seen it, and what a subscription was due of it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::RangeInclusive;
 
 use sinew_bus::Pattern;
-use sinew_testkit::tap::{Arrival, Log};
+use sinew_testkit::tap::{Arrival, Hears, Log};
 
 use crate::broken::{Invariant, Outcome};
 use crate::stage::{pattern, subject};
@@ -94,7 +95,7 @@ impl History {
         let mut known = HashSet::new();
         let mut starts = Vec::new();
         for (place, arrival) in self.arrivals.iter().enumerate() {
-            if let Arrival::Subscribe { window: its, session, number, wants_kept } = arrival
+            if let Arrival::Subscribe { window: its, session, number, wants_kept, .. } = arrival
                 && *its == window
                 && known.insert((session, number))
             {
@@ -107,6 +108,30 @@ impl History {
             self.period(*start, end, leave, *wants, &pattern)
         };
         starts.iter().zip(ends).map(period).collect()
+    }
+
+    /// How many were to be handed each message, a group counted once, when it came: the subscriptions that stood at the
+    /// server then. More than one number where the server may have ended some of them by itself.
+    pub(crate) fn hearers(&self) -> HashMap<u64, RangeInclusive<u64>> {
+        let (mut standing, mut hearers) = (HashMap::new(), HashMap::new());
+        for arrival in &self.arrivals {
+            match arrival {
+                Arrival::Start => standing.clear(),
+                Arrival::Subscribe { session, number, pattern: text, hears, .. } => {
+                    standing.insert((*session, *number), (pattern(text), hears));
+                }
+                Arrival::Unsubscribe { session, number } | Arrival::Drain { session, number } => {
+                    standing.remove(&(*session, *number));
+                }
+                Arrival::Forget { session } => standing.retain(|(of, _), _| of != session),
+                Arrival::Publish { subject: name, number, .. } => {
+                    let name = subject(name);
+                    let matching = standing.values().filter(|(pattern, _)| pattern.matches(&name));
+                    hearers.insert(*number, count(matching.map(|(_, hears)| *hears)));
+                }
+            }
+        }
+        hearers
     }
 
     fn period(&self, start: usize, next: usize, leave: &Arrival, wants_kept: bool, pattern: &Pattern) -> Period {
@@ -138,4 +163,19 @@ impl History {
         }
         kept
     }
+}
+
+/// How many these are to a message.
+fn count<'a>(standing: impl Iterator<Item = &'a Hears>) -> RangeInclusive<u64> {
+    let (mut sure, mut unsure, mut groups) = (0, 0, HashSet::new());
+    for hears in standing {
+        match hears {
+            Hears::All => sure += 1,
+            Hears::UntilFull => unsure += 1,
+            Hears::Shared(group) => drop(groups.insert(group)),
+            Hears::Requests => {}
+        }
+    }
+    let sure = sure + groups.len() as u64;
+    sure..=sure + unsure
 }

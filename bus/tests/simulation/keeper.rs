@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sinew_bus::{Bus, Error, PublishOptions};
+use sinew_bus::{Bus, Error, PublishOptions, Receipt};
 use sinew_session::Error as SessionError;
 use sinew_testkit::random::Random;
 use tokio::time::sleep;
@@ -15,8 +15,8 @@ use crate::sum::number_of;
 /// A keeper that has had its say.
 pub(crate) struct Confirmed {
     bus: Bus,
-    /// Numbers of the messages that the server confirmed.
-    confirmed: Vec<u64>,
+    /// Numbers of the messages that the server confirmed, each with what it said.
+    confirmed: Vec<(u64, Receipt)>,
 }
 
 /// Publishes until the world ends.
@@ -33,7 +33,7 @@ pub(crate) async fn keep(stage: Stage, id: u64, mut random: Random) -> Outcome<C
         let result = bus.publish_confirmed(&subject(name), body, &options).await;
         stage.trace.note(|| format!("keeper {id}: {number:x}: {result:?}"));
         match result {
-            Ok(receipt) if receipt.retained == options.retain => confirmed.push(number),
+            Ok(receipt) if receipt.retained == options.retain => confirmed.push((number, receipt)),
             Ok(receipt) => return Invariant::Kept.broken(format!("{number:x} was to be kept: {receipt:?}")),
             Err(Error::Session(
                 SessionError::Timeout { .. } | SessionError::OutcomeUnknown | SessionError::Disconnected { .. },
@@ -57,7 +57,7 @@ impl Confirmed {
 
     /// What was confirmed arrived, and the server keeps the newest of each subject.
     pub(crate) async fn check(&self, history: &History) -> Outcome<()> {
-        for number in &self.confirmed {
+        for (number, _) in &self.confirmed {
             Invariant::Told.hold(history.has(*number), || format!("{number:x} was confirmed and never arrived"))?;
         }
         let mut kept = BTreeMap::new();
@@ -70,5 +70,18 @@ impl Confirmed {
         }
         let right = history.kept_last();
         Invariant::Kept.hold(kept == right, || format!("{kept:x?} is kept, not {right:x?}"))
+    }
+
+    /// What it was told of each message adds up to those who were to be handed it.
+    pub(crate) fn check_receipts(&self, history: &History) -> Outcome<()> {
+        let hearers = history.hearers();
+        for (number, receipt) in &self.confirmed {
+            let told = receipt.delivered + receipt.queued + receipt.dropped;
+            let heard = hearers.get(number).cloned().unwrap_or(0..=0);
+            Invariant::Account.hold(heard.contains(&told), || {
+                format!("{number:x} was for {heard:?} when it came, and its publisher was told {receipt:?}")
+            })?;
+        }
+        Ok(())
     }
 }

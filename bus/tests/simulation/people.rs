@@ -81,6 +81,9 @@ impl People {
             heard.check(&history, world.narrow).await?;
         }
         group::check(&members, &history)?;
+        for keeper in &confirmed {
+            keeper.check_receipts(&history)?;
+        }
         let open = subscribed.iter().flat_map(|subscriber| &subscriber.heard).filter(|heard| heard.is_open()).count();
         clean(broker, open + members.len()).await?;
         let heard = subscribed.iter().flat_map(|subscriber| &subscriber.heard).map(|heard| heard.of_last(&history));

@@ -1,4 +1,4 @@
-//! Ten bugs on purpose: each is found within the seeds, by the promise that it breaks.
+//! Twelve bugs on purpose: each is found within the seeds, by the promise that it breaks.
 
 use sinew_testkit::trace::Trace;
 
@@ -84,4 +84,9 @@ fn a_kept_value_that_is_missed() {
 #[test]
 fn a_loss_that_is_not_booked() {
     check("loss not booked", Invariant::Account);
+}
+
+#[test]
+fn a_receipt_that_leaves_somebody_out() {
+    check("receipt short", Invariant::Account);
 }
