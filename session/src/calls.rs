@@ -43,13 +43,13 @@ impl<W> Calls<W> {
         Some(number)
     }
 
-    /// Enters a call. `false`: too many already.
-    pub(crate) fn enter(&mut self, number: u32, deadline: Instant, waiter: W) -> bool {
-        let room = self.waiting.len() < self.max;
-        if room {
-            self.enter_always(number, deadline, waiter);
+    /// Enters a call, or gives the waiter back where there are too many already.
+    pub(crate) fn enter(&mut self, number: u32, deadline: Instant, waiter: W) -> Result<(), W> {
+        if self.waiting.len() >= self.max {
+            return Err(waiter);
         }
-        room
+        self.enter_always(number, deadline, waiter);
+        Ok(())
     }
 
     /// Enters a call whatever the limit. A number that is in use gets a new waiter, and the old one is dropped.
@@ -114,8 +114,10 @@ mod tests {
         let mut calls = Calls::new(3);
         let numbers: Vec<u32> = (0..4).map(|_| calls.number().unwrap()).collect();
         assert_eq!(numbers, [1, 2, 3, 4]);
-        assert!(calls.enter(1, at(9), "a") && calls.enter(2, at(5), "b") && calls.enter(3, at(7), "c"));
-        assert!(!calls.enter(4, at(1), "d"), "the limit holds");
+        for (number, second, waiter) in [(1, 9, "a"), (2, 5, "b"), (3, 7, "c")] {
+            assert_eq!(calls.enter(number, at(second), waiter), Ok(()));
+        }
+        assert_eq!(calls.enter(4, at(1), "d"), Err("d"), "the limit holds");
         assert_eq!(calls.next_deadline(), Some(at(5)));
         assert_eq!(calls.expired(at(4)), None);
         assert_eq!(calls.expired(at(5)).map(|(number, taken)| (number, taken.waiter)), Some((2, "b")));
@@ -130,7 +132,8 @@ mod tests {
     fn a_number_used_twice_leaves_no_deadline_behind() {
         let start = Instant::now();
         let mut calls = Calls::new(3);
-        assert!(calls.enter(1, start, "a") && calls.enter(1, start + Duration::from_secs(1), "b"));
+        assert_eq!(calls.enter(1, start, "a"), Ok(()));
+        assert_eq!(calls.enter(1, start + Duration::from_secs(1), "b"), Ok(()));
         assert_eq!(calls.expired(start), None);
         assert_eq!(calls.expired(start + Duration::from_secs(1)).map(|(_, taken)| taken.waiter), Some("b"));
         assert_eq!(calls.next_deadline(), None);

@@ -152,7 +152,8 @@ impl Session {
             return Err(Error::RecordSize { bytes, max });
         }
         let deadline = request.deadline;
-        self.shared.begin(number, deadline, waiter, |outbox| pack_call(outbox, number, &head, request))?;
+        let begun = self.shared.begin(number, deadline, waiter, |outbox| pack_call(outbox, number, &head, request));
+        begun.map_err(|(error, _)| error)?;
         Pending { shared: &self.shared, number, reply, deadline, done: false }.await
     }
 
@@ -165,8 +166,11 @@ impl Session {
         };
         let head = call_head(&request);
         let waiter = Waiter::Callback(Box::new(done));
-        // Where it cannot begin, the waiter is dropped with the call.
-        let _ = self.shared.begin(number, request.deadline, waiter, |outbox| pack_call(outbox, number, &head, request));
+        let deadline = request.deadline;
+        let begun = self.shared.begin(number, deadline, waiter, |outbox| pack_call(outbox, number, &head, request));
+        if let Err((error, waiter)) = begun {
+            waiter.settle(Err(error));
+        }
     }
 
     /// Waits until the server has taken in everything that was packed before, on all lanes. One round trip.
@@ -181,7 +185,9 @@ impl Session {
             let left = end.saturating_duration_since(now_or_std());
             let number = self.number()?;
             let (caller, reply) = oneshot::channel();
-            self.shared.begin(number, left, Waiter::Caller(caller), |outbox| self.pack_flush(outbox, number))?;
+            let begun =
+                self.shared.begin(number, left, Waiter::Caller(caller), |outbox| self.pack_flush(outbox, number));
+            begun.map_err(|(error, _)| error)?;
             match (Pending { shared: &self.shared, number, reply, deadline, done: false }.await) {
                 Err(Error::OutcomeUnknown) if left > Duration::ZERO => {}
                 result => return result.and_then(|_| self.tell_losses()),

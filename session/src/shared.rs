@@ -92,23 +92,23 @@ impl Shared {
         self.outbox.pack().push(lane, header, &[], &Bytes::new());
     }
 
-    /// Enters a call and packs its request, so that a cut cannot fall in between.
+    /// Enters a call and packs its request, so that a cut cannot fall in between. Gives the waiter back where it cannot.
     pub(crate) fn begin(
         &self,
         number: u32,
         deadline: Duration,
         waiter: Waiter,
         pack: impl FnOnce(&Outbox) -> Position,
-    ) -> Result<()> {
+    ) -> std::result::Result<(), (Error, Waiter)> {
         let mut calls = self.calls();
         // Whoever ends the session closes the outbox first and then settles the calls there are, under this lock.
         if self.outbox.pack().is_closed() {
-            return Err(self.end());
+            return Err((self.end(), waiter));
         }
         let deadline = after(now_or_std(), deadline);
         let first = calls.next_deadline().is_none_or(|next| deadline < next);
-        if !calls.enter(number, deadline, waiter) {
-            return Err(Error::Calls { max: self.options.limits.calls_max });
+        if let Err(waiter) = calls.enter(number, deadline, waiter) {
+            return Err((Error::Calls { max: self.options.limits.calls_max }, waiter));
         }
         let position = pack(&self.outbox);
         calls.packed(number, position);
