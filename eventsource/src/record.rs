@@ -205,6 +205,35 @@ impl EventBatch {
         })
     }
 
+    /// Each record as it lies in the body, in order; nothing is copied or counted up.
+    pub(crate) fn views(&self) -> impl Iterator<Item = RecordView<'_>> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let rest = self.body.get(at..).filter(|rest| !rest.is_empty())?;
+            let head = Head::read(rest).ok()?;
+            let (subject, key) = rest[RECORD_HEAD_BYTES..].split_at(head.subject);
+            let view = RecordView {
+                at,
+                size: head.size,
+                delta: head.delta,
+                subject: head.has_subject.then_some(subject),
+                key: head.has_key.then_some(&key[..head.key]),
+            };
+            at += head.size;
+            Some(view)
+        })
+    }
+
+    /// Neighbouring records as a batch of their own, which shares the bytes; deltas count from the same first offset.
+    pub(crate) fn part(&self, bytes: std::ops::Range<usize>, count: u32, span: u32, largest: u32) -> Self {
+        Self { body: self.body.slice(bytes), count, span, largest }
+    }
+
+    /// The same on bytes of its own, for what is kept for long.
+    pub(crate) fn to_owned_bytes(&self) -> Self {
+        Self { body: Bytes::copy_from_slice(&self.body), ..*self }
+    }
+
     /// The events, with the batch's first offset and its time. Their bytes are shared.
     pub fn events(&self, first: u64, timestamp: u64) -> impl Iterator<Item = Event> {
         self.records().map(move |(delta, record)| Event {
@@ -213,6 +242,19 @@ impl EventBatch {
             body: read_record(&record),
         })
     }
+}
+
+/// A record as it lies in a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordView<'a> {
+    /// Where it begins in the body.
+    pub(crate) at: usize,
+    /// Its bytes.
+    pub(crate) size: usize,
+    /// Its offset, counted from the batch's first.
+    pub(crate) delta: u32,
+    pub(crate) subject: Option<&'a [u8]>,
+    pub(crate) key: Option<&'a [u8]>,
 }
 
 struct Head {

@@ -1,6 +1,7 @@
-//! A bus in memory with a server of its own, for the examples in documentation.
+//! A service in memory with a server of its own, for the examples in documentation.
 
 use sinew_bus::Bus;
+use sinew_eventsource::Log;
 use sinew_session::Server;
 
 use crate::net::Net;
@@ -16,6 +17,18 @@ pub async fn bus() -> (Server, Bus) {
     let server = setup.serve_bus().await;
     let bus = setup.bus(0).await;
     (server, bus)
+}
+
+/// A server in memory, and a client of its event log.
+///
+/// # Panics
+/// If they do not come about.
+pub async fn log() -> (Server, Log) {
+    let mut setup = Setup::on(&Net::default(), "mem://example");
+    setup.executor = sinew_session::Executor::Thread;
+    let server = setup.serve_log().await;
+    let log = setup.log(0).await;
+    (server, log)
 }
 
 /// Runs an example to its end.

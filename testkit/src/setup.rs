@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sinew_auth::{Admit, Authorize, AuthorizeEverything, Identity};
 use sinew_bus::{Broker, Bus, BusLimits};
+use sinew_eventsource::{Engine, Log, LogLimits, MemoryEngine};
 use sinew_session::{
     Entropy, Executor, Result, Server, ServerBuilder, Service, Session, SessionLimits, SessionOptions,
 };
@@ -194,6 +195,25 @@ impl Setup {
     pub async fn bus(&self, number: usize) -> Bus {
         let session = self.try_session(number % self.endpoints.len()).await.expect("the server is there");
         Bus::new(&session).expect("the first on its session")
+    }
+
+    /// Starts a server with an event log in memory.
+    pub async fn serve_log(&mut self) -> Server {
+        self.serve_log_on(Arc::new(MemoryEngine::default()), LogLimits::default()).await
+    }
+
+    /// Starts a server with an event log on this engine.
+    pub async fn serve_log_on(&mut self, engine: Arc<dyn Engine>, limits: LogLimits) -> Server {
+        self.serve(vec![Arc::new(sinew_eventsource::Broker::new(engine, limits))]).await
+    }
+
+    /// A client of the event log; clients take the endpoints in turn.
+    ///
+    /// # Panics
+    /// If it does not connect.
+    pub async fn log(&self, number: usize) -> Log {
+        let session = self.try_session(number % self.endpoints.len()).await.expect("the server is there");
+        Log::new(&session).expect("the first on its session")
     }
 
     /// A bare connection to endpoint number `index`, below the session.

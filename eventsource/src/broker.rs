@@ -1,0 +1,100 @@
+//! The event log at the server: takes what arrives, asks who may, hands it to the engine, answers. No rule in here.
+//!
+//! Appends go to the engine where the block arrived, and are answered from the engine's thread; a reader that follows has
+//! one task, which wakes once for each commit. What members of a group get is in `broker/groups.rs`.
+//!
+//! Locks are taken in this order: session, door or group, outbox. None is held while the engine is called, which may
+//! answer at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sinew_session::{Attachment, Link, Service};
+
+use crate::Engine;
+use crate::protocol::SERVICE;
+
+mod append;
+mod attachment;
+mod calls;
+mod follow;
+mod maintain;
+mod streams;
+use attachment::LogAttachment;
+
+/// The limits of the event log at the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Follows and memberships of a session. Default 1,000.
+    pub follows_max: usize,
+    /// The largest window of a follow, in bytes. Default 16 MiB. A larger wish is cut to it.
+    pub window_bytes_max: usize,
+    /// The largest page that is read, in bytes. Default 4 MiB. A larger wish is cut to it.
+    pub page_bytes_max: usize,
+    /// Calls of a session other than appends that are under way. Default 256.
+    pub calls_max: usize,
+    /// Bytes of appends of a session that wait for their stream to be opened. Default 8 MiB; beyond, they fail as busy.
+    pub opening_bytes_max: usize,
+    /// Streams of a session that are kept open for appending. Default 1,024; beyond, they are looked up anew.
+    pub doors_max: usize,
+    /// How long a member of a group whose connection was cut keeps its events. Default 3 s: a client comes back within one
+    /// or two.
+    pub return_window: Duration,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self {
+            follows_max: 1_000,
+            window_bytes_max: 16 << 20,
+            page_bytes_max: 4 << 20,
+            calls_max: 256,
+            opening_bytes_max: 8 << 20,
+            doors_max: 1_024,
+            return_window: Duration::from_secs(3),
+        }
+    }
+}
+
+/// The event log service, to be given to a server.
+#[derive(Debug)]
+pub struct Broker {
+    shared: Arc<Shared>,
+}
+
+/// What all sessions share.
+#[derive(Debug)]
+struct Shared {
+    engine: Arc<dyn Engine>,
+    limits: LogLimits,
+    /// Rises when a stream is made, changed or removed: what sessions know of streams is looked up anew.
+    generation: AtomicU64,
+}
+
+impl Shared {
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl Broker {
+    /// The event log on this engine, with these limits.
+    pub fn new(engine: Arc<dyn Engine>, limits: LogLimits) -> Self {
+        Self { shared: Arc::new(Shared { engine, limits, generation: AtomicU64::new(0) }) }
+    }
+}
+
+impl Service for Broker {
+    fn code(&self) -> u8 {
+        SERVICE
+    }
+
+    fn open(&self, link: &Arc<Link>) -> Box<dyn Attachment> {
+        Box::new(LogAttachment::new(&self.shared, link))
+    }
+}

@@ -1,0 +1,132 @@
+//! One session's side of the event log: which record is for whom in this folder.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use sinew_session::{Attachment, CRITICAL, Failure, Lane, Link, Record, ResourceName, Run};
+use tokio::sync::Notify;
+
+use super::Shared;
+use super::append::Door;
+use super::follow::Following;
+use crate::protocol::{Access, Asks, SERVER_PART, access, bad_request, read_count, verb, violation};
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct LogAttachment {
+    pub(super) shared: Arc<Shared>,
+    pub(super) link: Arc<Link>,
+    /// Streams that it appends to.
+    pub(super) doors: HashMap<String, Door>,
+    pub(super) follows: BTreeMap<u32, Following>,
+    /// Told when the outbox has room again.
+    pub(super) room: Arc<Notify>,
+    /// Calls under way.
+    pub(super) calls: Arc<AtomicUsize>,
+}
+
+impl LogAttachment {
+    pub(super) fn new(shared: &Arc<Shared>, link: &Arc<Link>) -> Self {
+        Self {
+            shared: shared.clone(),
+            link: link.clone(),
+            doors: HashMap::new(),
+            follows: BTreeMap::new(),
+            room: Arc::default(),
+            calls: Arc::default(),
+        }
+    }
+
+    /// Whether the peer may do this: what every request asks before anything else happens.
+    pub(super) fn check(&self, asks: Asks<'_>) -> Result<(), Failure> {
+        check(&self.link, asks)
+    }
+
+    fn other(&mut self, lane: Lane, record: &Record<'_>) -> Result<(), Failure> {
+        let answered = match record.header.verb {
+            verb::FOLLOW => self.follow(lane, record),
+            verb::UNFOLLOW => self.unfollow(lane, record),
+            verb::GRANT => {
+                self.check(Asks::Grant)?;
+                let bytes = read_count(record.head()).ok_or_else(|| violation("a grant without its count"))?;
+                // One for a follow that has just ended is late, not wrong.
+                if let Some(following) = self.follows.get(&record.header.call) {
+                    following.grant(bytes);
+                }
+                Ok(())
+            }
+            verb::READ => self.read(lane, record),
+            verb::STREAM => self.stream(lane, record),
+            verb::LIST => self.list(lane, record),
+            verb::PRODUCER => self.open_producer(lane, record),
+            verb::CURSOR => self.cursor(lane, record),
+            verb::MAINTAIN => self.maintain(lane, record),
+            unknown if record.header.flags & CRITICAL != 0 => {
+                let reason = format!("this server's event log does not know verb {unknown}; update the server");
+                Err(Failure::new("unknown-verb", reason))
+            }
+            _ => Ok(()),
+        };
+        if let Err(failure) = answered {
+            self.link.fail(lane, &record.header, &failure);
+        }
+        Ok(())
+    }
+}
+
+/// Asks the policy.
+pub(super) fn check(link: &Link, asks: Asks<'_>) -> Result<(), Failure> {
+    match access(asks) {
+        Access::Needs(operation, resource) => link.may(operation, resource),
+        Access::NeedsServerToo(operation, resource) => {
+            link.may(operation, resource)?;
+            let server = sinew_session::Resource::Name(SERVER_PART);
+            link.may(sinew_session::Operation::ServerManage, server)
+        }
+        Access::Own => Ok(()),
+    }
+}
+
+/// A name of a stream that a client has sent.
+pub(super) fn name(text: &str) -> Result<ResourceName, Failure> {
+    ResourceName::try_from(text).map_err(bad_request)
+}
+
+impl Attachment for LogAttachment {
+    fn records(&mut self, lane: Lane, run: Run<'_>) -> Result<(), Failure> {
+        for record in run {
+            if record.header.verb == verb::APPEND {
+                self.append(lane, &record);
+            } else {
+                self.other(lane, &record)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn drained(&mut self) {
+        self.room.notify_waiters();
+    }
+
+    /// Follows are the client's to resume, by offset.
+    fn suspend(&mut self) {
+        self.follows.clear();
+    }
+
+    fn resume(&mut self, link: &Arc<Link>) {
+        self.link = link.clone();
+    }
+
+    fn judge(&mut self) {
+        self.doors.clear();
+        let denied = |following: &Following| self.check(Asks::Follow(following.stream())).err();
+        let ended: Vec<_> =
+            self.follows.iter().filter_map(|(number, following)| Some((*number, denied(following)?))).collect();
+        for (number, failure) in ended {
+            if let Some(following) = self.follows.remove(&number) {
+                following.end(&self.link, number, &failure);
+            }
+        }
+    }
+}

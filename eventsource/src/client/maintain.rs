@@ -1,0 +1,99 @@
+//! What takes long: verify, compact, back up, restore, import, at the server.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use sinew_session::{Record, Request, ResourceName, to_cbor};
+
+use super::{Log, Shared};
+use crate::protocol::{Maintain, MaintainAct, SERVICE, error_of, read_pair, verb};
+use crate::{BackedUp, Compacted, Progress, ProgressSink, Result, StreamConfig, StreamInfo, Verified};
+
+/// How long such a call may take: as long as it does. A server that is gone is noticed by the session.
+const LONG: Duration = Duration::MAX;
+
+impl Log {
+    /// Reads everything that a stream has stored and checks it; changes nothing. Damage is in the result and no error.
+    ///
+    /// # Errors
+    /// `UnknownStream`, `Denied`, `Storage`, `Unsupported`; `Session`.
+    pub async fn verify(&self, stream: &ResourceName, progress: ProgressSink) -> Result<Verified> {
+        self.maintain(stream, MaintainAct::Verify, progress).await
+    }
+
+    /// Applies compaction by key and retention now. Appends and reads go on.
+    ///
+    /// # Errors
+    /// `UnknownStream`, `Denied`, `NoSpace`, `Storage`, `Unsupported`; `Session`.
+    pub async fn compact(&self, stream: &ResourceName, progress: ProgressSink) -> Result<Compacted> {
+        self.maintain(stream, MaintainAct::Compact, progress).await
+    }
+
+    /// Copies a stream as it is at one moment to a directory of the server's machine, which must be empty or not there.
+    /// Needs to be permitted to manage the server as well.
+    ///
+    /// # Errors
+    /// `UnknownStream`, `Denied`, `Backup`, `NoSpace`, `Storage`, `Unsupported`; `Session`.
+    pub async fn backup(&self, stream: &ResourceName, target: &str, progress: ProgressSink) -> Result<BackedUp> {
+        self.maintain(stream, MaintainAct::Backup(target.to_owned()), progress).await
+    }
+
+    /// Makes a stream from a backup in a directory of the server's machine. Needs to be permitted to manage the server as
+    /// well.
+    ///
+    /// # Errors
+    /// `StreamExists`, `Denied`, `Backup`, `NoSpace`, `Storage`, `Unsupported`; `Session`.
+    pub async fn restore(&self, stream: &ResourceName, source: &str, progress: ProgressSink) -> Result<StreamInfo> {
+        self.maintain(stream, MaintainAct::Restore(source.to_owned()), progress).await
+    }
+
+    /// Makes a stream from the files of the original event source in a directory of the server's machine. Needs to be
+    /// permitted to manage the server as well.
+    ///
+    /// # Errors
+    /// `StreamExists`, `MalformedImport`, `Denied`, `Config`, `NoSpace`, `Storage`, `Unsupported`; `Session`.
+    pub async fn import(
+        &self,
+        stream: &ResourceName,
+        config: &StreamConfig,
+        source: &str,
+        progress: ProgressSink,
+    ) -> Result<StreamInfo> {
+        self.maintain(stream, MaintainAct::Import(config.clone(), source.to_owned()), progress).await
+    }
+
+    async fn maintain<A: DeserializeOwned>(
+        &self,
+        stream: &ResourceName,
+        act: MaintainAct,
+        progress: ProgressSink,
+    ) -> Result<A> {
+        let number = self.session.number()?;
+        self.shared.progress().insert(number, progress);
+        let _listening = Listening { shared: &self.shared, number };
+        let body = to_cbor(&Maintain { stream: stream.to_string(), act });
+        let key = stream.as_str().as_bytes();
+        let request = Request { number: Some(number), ..Request::new(SERVICE, verb::MAINTAIN, key, body, LONG) };
+        Ok(self.session.call(request).await.map_err(error_of)?.read()?)
+    }
+}
+
+/// Hears of the progress of a call until it is dropped.
+struct Listening<'a> {
+    shared: &'a Shared,
+    number: u32,
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.shared.progress().remove(&self.number);
+    }
+}
+
+/// How far a call is.
+pub(super) fn told(shared: &Shared, record: &Record<'_>) {
+    let sink = shared.progress().get(&record.header.call).cloned();
+    if let (Some(sink), Some((done, total))) = (sink, read_pair(record.head())) {
+        sink(Progress { done, total });
+    }
+}

@@ -1,0 +1,167 @@
+//! The client's end of one follow: what has come and was not consumed yet, and how far it is. Plain state behind one short
+//! lock.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use sinew_session::{Error as SessionError, Failure, Record, ResourceName, from_cbor};
+
+use crate::client::FollowOptions;
+use crate::protocol::{Followed, Mark, error_of, read_batch_head, verb};
+use crate::{Error, Result};
+
+/// What waits for the reader.
+#[derive(Clone, Debug)]
+pub(crate) enum Item {
+    /// A batch, and the bytes of credit that it takes.
+    Batch { first: u64, timestamp: u64, body: Bytes, cost: u64 },
+    /// Everything below had been sent, and there was no more.
+    CaughtUp { next: u64 },
+}
+
+/// One follow at the client.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    pub(crate) number: u32,
+    pub(crate) stream: ResourceName,
+    pub(crate) options: FollowOptions,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    /// Bytes received and not consumed.
+    unconsumed: u64,
+    /// Of what was consumed, bytes not yet granted back.
+    ungranted: u64,
+    /// The offset to go on with after a cut.
+    next: u64,
+    to: Option<u64>,
+    window_bytes: u64,
+    confirmed: bool,
+    waker: Option<Waker>,
+    /// It is over, and why unless it came to its end.
+    ended: Option<Option<Error>>,
+}
+
+/// What a server needs to know to take a follow up again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) next: u64,
+    pub(crate) to: Option<u64>,
+    pub(crate) used_bytes: u64,
+}
+
+impl Inbox {
+    pub(crate) fn new(number: u32, stream: ResourceName, options: FollowOptions) -> Self {
+        Self { number, stream, options, state: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A record for it has come.
+    pub(crate) fn receive(&self, record: &Record<'_>) {
+        match record.header.verb {
+            verb::DELIVER => self.batch(record),
+            verb::POSITION => {
+                let Some(mark) = Mark::read(record.head()) else { return };
+                let mut state = self.lock();
+                state.next = state.next.max(mark.next);
+                if mark.caught_up {
+                    state.items.push_back(Item::CaughtUp { next: mark.next });
+                    wake(state);
+                }
+            }
+            verb::ENDED if record.body().is_empty() => self.end(None),
+            verb::ENDED => {
+                let failure =
+                    from_cbor(record.body()).unwrap_or_else(|error| Failure::new("unreadable", error.to_string()));
+                self.end(Some(error_of(SessionError::Failed(failure))));
+            }
+            _ => {}
+        }
+    }
+
+    fn batch(&self, record: &Record<'_>) {
+        let span = record.head().get(20..).and_then(|rest| rest.first_chunk()).map(|span| u32::from_le_bytes(*span));
+        let (Some((first, timestamp, _)), Some(span)) = (read_batch_head(record.head()), span) else { return };
+        let cost = record.size() as u64;
+        let mut state = self.lock();
+        state.unconsumed += cost;
+        state.next = state.next.max(first.saturating_add(span.into()));
+        state.items.push_back(Item::Batch { first, timestamp, body: record.body_shared(), cost });
+        wake(state);
+    }
+
+    /// It stands at the server. To be called where the answer arrives: a cut after it must find it confirmed.
+    pub(crate) fn confirm(&self, followed: &Followed) {
+        let mut state = self.lock();
+        if !std::mem::replace(&mut state.confirmed, true) {
+            (state.next, state.to) = (followed.next, followed.to);
+        }
+        state.window_bytes = followed.window_bytes;
+    }
+
+    /// Where to go on after a cut; `None` if it never stood, or is over.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        let mut state = self.lock();
+        if !state.confirmed || state.ended.is_some() {
+            return None;
+        }
+        state.ungranted = 0;
+        Some(Standing { next: state.next, to: state.to, used_bytes: state.unconsumed })
+    }
+
+    /// It is over; what is here can still be consumed.
+    pub(crate) fn end(&self, why: Option<Error>) {
+        let mut state = self.lock();
+        state.ended.get_or_insert(why);
+        wake(state);
+    }
+
+    /// Why nothing more comes, if it did not come to its end.
+    pub(crate) fn why_ended(&self) -> Option<Error> {
+        self.lock().ended.clone().flatten()
+    }
+
+    /// Takes all that waits, or registers to be woken. `Ready(false)`: nothing waits and nothing will.
+    pub(crate) fn poll_take(&self, into: &mut VecDeque<Item>, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.lock();
+        if !state.items.is_empty() {
+            std::mem::swap(&mut state.items, into);
+            return Poll::Ready(true);
+        }
+        if state.ended.is_some() {
+            return Poll::Ready(false);
+        }
+        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// So many bytes were consumed; gives what is to be granted back now, a quarter of the window at least.
+    pub(crate) fn consume(&self, bytes: u64) -> Option<u64> {
+        let mut state = self.lock();
+        state.unconsumed = state.unconsumed.saturating_sub(bytes);
+        state.ungranted += bytes;
+        let due = state.ungranted >= state.window_bytes / 4;
+        due.then(|| std::mem::take(&mut state.ungranted))
+    }
+}
+
+fn wake(mut state: MutexGuard<'_, State>) {
+    let waker = state.waker.take();
+    drop(state);
+    waker.into_iter().for_each(Waker::wake);
+}
+
+/// The end of a session, or nothing, as a result.
+pub(crate) fn ended(why: Option<Error>) -> Result<()> {
+    why.map_or(Ok(()), Err)
+}

@@ -1,0 +1,170 @@
+//! What a producer has not had acknowledged: which batch goes next, and what an answer means for the others. No IO.
+//!
+//! 1. Batches are numbered by the events before them; the server stores them in that order alone.
+//! 2. After an answer that leaves a batch unstored nothing new is sent until all that was under way is answered; then that
+//!    batch goes alone, and the others once it is stored.
+
+use std::collections::VecDeque;
+
+use sinew_session::Error as SessionError;
+
+use crate::{Appended, Error, EventBatch, Result};
+
+/// The queue; `T` is whoever hears what became of a batch.
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    batches: VecDeque<Batch<T>>,
+    /// The number of the next batch.
+    sequence: u64,
+    last_ticket: u64,
+    under_way: usize,
+    /// One goes alone, to see whether it goes through.
+    probing: bool,
+    /// The connection is gone: nothing is sent before it was restored.
+    cut: bool,
+    pumping: bool,
+    failed: Option<Error>,
+}
+
+#[derive(Debug)]
+struct Batch<T> {
+    sequence: u64,
+    events: EventBatch,
+    /// Under which ticket it is under way.
+    ticket: Option<u64>,
+    told: T,
+}
+
+/// A batch to send.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) ticket: u64,
+    pub(super) sequence: u64,
+    pub(super) events: EventBatch,
+}
+
+/// What an answer means.
+enum Meaning {
+    Stored(Appended),
+    /// Not known, or not stored for now: to be sent again.
+    Again {
+        cut: bool,
+    },
+    /// This batch cannot be stored; others can.
+    Refused(Error),
+    /// Nothing can be stored any more.
+    Over(Error),
+}
+
+fn meaning(result: Result<Appended>) -> Meaning {
+    match result {
+        Ok(appended) => Meaning::Stored(appended),
+        Err(Error::Session(SessionError::OutcomeUnknown)) => Meaning::Again { cut: true },
+        Err(
+            Error::Busy { .. }
+            | Error::SequenceGap { .. }
+            | Error::Session(SessionError::Timeout { .. } | SessionError::Calls { .. }),
+        ) => Meaning::Again { cut: false },
+        Err(error @ (Error::TooLarge { .. } | Error::Malformed(_) | Error::NoSpace { .. } | Error::Limit { .. })) => {
+            Meaning::Refused(error)
+        }
+        Err(error) => Meaning::Over(error),
+    }
+}
+
+impl<T> Queue<T> {
+    pub(super) fn new(sequence: u64) -> Self {
+        Self {
+            batches: VecDeque::new(),
+            sequence,
+            last_ticket: 0,
+            under_way: 0,
+            probing: false,
+            cut: false,
+            pumping: false,
+            failed: None,
+        }
+    }
+
+    pub(super) fn failed(&self) -> Result<()> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn push(&mut self, events: EventBatch, told: T) -> Result<()> {
+        self.failed()?;
+        let sequence = self.sequence;
+        self.sequence += u64::from(events.count());
+        self.batches.push_back(Batch { sequence, events, ticket: None, told });
+        Ok(())
+    }
+
+    /// Whether the caller is to send what [`next`](Self::next) gives, until that is nothing; somebody else does if not.
+    pub(super) fn begin_pumping(&mut self) -> bool {
+        !std::mem::replace(&mut self.pumping, true)
+    }
+
+    pub(super) fn next(&mut self) -> Option<Outgoing> {
+        let may = !self.cut && self.failed.is_none() && !(self.probing && self.under_way > 0);
+        let next = if may { self.batches.iter().position(|batch| batch.ticket.is_none()) } else { None };
+        self.pumping = next.is_some();
+        next.map(|place| self.send(place))
+    }
+
+    fn send(&mut self, place: usize) -> Outgoing {
+        self.last_ticket += 1;
+        self.under_way += 1;
+        let batch = &mut self.batches[place];
+        batch.ticket = Some(self.last_ticket);
+        Outgoing { ticket: self.last_ticket, sequence: batch.sequence, events: batch.events.clone() }
+    }
+
+    /// The connection is there again: those to be sent before anything that still waits in the outbox.
+    pub(super) fn after_cut(&mut self) -> Vec<Outgoing> {
+        (self.cut, self.probing) = (false, false);
+        if self.failed.is_some() {
+            return Vec::new();
+        }
+        let lost = self.batches.iter().take_while(|batch| batch.ticket.is_none()).count();
+        (0..lost).map(|place| self.send(place)).collect()
+    }
+
+    /// A batch was answered. Gives whom to tell what.
+    pub(super) fn settle(&mut self, ticket: u64, result: Result<Appended>) -> Vec<(T, Result<Appended>)> {
+        let Some(place) = self.batches.iter().position(|batch| batch.ticket == Some(ticket)) else {
+            return Vec::new();
+        };
+        self.under_way -= 1;
+        match meaning(result) {
+            Meaning::Stored(appended) => {
+                self.probing = false;
+                let batch = self.batches.remove(place).expect("just found");
+                vec![(batch.told, Ok(appended))]
+            }
+            Meaning::Again { cut } => {
+                self.batches[place].ticket = None;
+                self.cut |= cut;
+                self.probing |= !cut;
+                Vec::new()
+            }
+            Meaning::Refused(error) => {
+                let batch = self.batches.remove(place).expect("just found");
+                let count = u64::from(batch.events.count());
+                // Those behind it are not stored either: the server waits for the numbers that this one had.
+                self.batches.iter_mut().skip(place).for_each(|behind| behind.sequence -= count);
+                self.sequence -= count;
+                self.probing = self.under_way > 0;
+                vec![(batch.told, Err(error))]
+            }
+            Meaning::Over(error) => self.fail(&error),
+        }
+    }
+
+    pub(super) fn fail(&mut self, why: &Error) -> Vec<(T, Result<Appended>)> {
+        self.failed.get_or_insert_with(|| why.clone());
+        self.under_way = 0;
+        self.batches.drain(..).map(|batch| (batch.told, Err(why.clone()))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

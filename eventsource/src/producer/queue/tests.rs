@@ -1,0 +1,166 @@
+//! The queue beside a server that stores in order, over a connection that loses, is cut and says busy.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{EventBatchBuilder, Level, NewEvent};
+
+fn batch(count: u32) -> EventBatch {
+    let mut builder = EventBatchBuilder::default();
+    (0..count).for_each(|_| builder.push(&NewEvent::new("x")).unwrap());
+    builder.finish()
+}
+
+fn stored(first: u64) -> Result<Appended> {
+    Ok(Appended { first, count: 1, timestamp: 0, level: Level::Memory, duplicate: false })
+}
+
+fn unknown() -> Result<Appended> {
+    Err(SessionError::OutcomeUnknown.into())
+}
+
+fn pumped(queue: &mut Queue<u32>) -> Vec<(u64, u64)> {
+    assert!(queue.begin_pumping());
+    std::iter::from_fn(|| queue.next()).map(|outgoing| (outgoing.ticket, outgoing.sequence)).collect()
+}
+
+#[test]
+fn batches_go_together_and_come_off_as_they_are_stored() {
+    let mut queue = Queue::new(10);
+    (0..3).for_each(|name| queue.push(batch(2), name).unwrap());
+    assert_eq!(pumped(&mut queue), [(1, 10), (2, 12), (3, 14)]);
+    assert_eq!(queue.settle(1, stored(0)).len(), 1);
+    assert_eq!(queue.settle(1, stored(0)).len(), 0, "an answer counts once");
+    assert_eq!(pumped(&mut queue), []);
+}
+
+#[test]
+fn after_a_cut_what_was_sent_goes_again_before_what_waits_in_the_outbox() {
+    let mut queue = Queue::new(0);
+    (0..3).for_each(|name| queue.push(batch(1), name).unwrap());
+    pumped(&mut queue);
+    queue.settle(1, unknown());
+    queue.settle(2, unknown());
+    queue.push(batch(1), 3).unwrap();
+    assert_eq!(pumped(&mut queue), [], "nothing overtakes");
+    let again: Vec<_> = queue.after_cut().iter().map(|outgoing| outgoing.sequence).collect();
+    assert_eq!(again, [0, 1], "the third is still in the outbox");
+    assert_eq!(pumped(&mut queue).iter().map(|(_, sequence)| *sequence).collect::<Vec<_>>(), [3]);
+}
+
+#[test]
+fn a_busy_server_is_asked_with_one_batch_at_a_time() {
+    let mut queue = Queue::new(0);
+    (0..3).for_each(|name| queue.push(batch(1), name).unwrap());
+    pumped(&mut queue);
+    let busy = || Err(Error::Busy { stream: "s".into(), bytes: 1 });
+    let gap = || Err(Error::SequenceGap { stream: "s".into(), producer: 1, sequence: 1, expected: 0 });
+    queue.settle(1, busy());
+    assert_eq!(pumped(&mut queue), []);
+    queue.settle(2, gap());
+    queue.settle(3, gap());
+    assert_eq!(pumped(&mut queue), [(4, 0)]);
+    queue.settle(4, stored(0));
+    assert_eq!(pumped(&mut queue), [(5, 1), (6, 2)]);
+}
+
+#[test]
+fn a_batch_that_cannot_be_stored_does_not_stop_the_others() {
+    let mut queue = Queue::new(0);
+    (0..3).for_each(|name| queue.push(batch(2), name).unwrap());
+    pumped(&mut queue);
+    let told = queue.settle(1, Err(Error::NoSpace { stream: "s".into() }));
+    assert!(matches!(&told[..], [(0, Err(Error::NoSpace { .. }))]));
+    let gap = || Err(Error::SequenceGap { stream: "s".into(), producer: 1, sequence: 2, expected: 0 });
+    queue.settle(2, gap());
+    queue.settle(3, gap());
+    assert_eq!(pumped(&mut queue), [(4, 0)], "the second has the numbers of the first");
+    queue.settle(4, stored(0));
+    assert_eq!(pumped(&mut queue), [(5, 2)]);
+}
+
+#[test]
+fn who_is_fenced_is_over() {
+    let mut queue = Queue::new(0);
+    (0..2).for_each(|name| queue.push(batch(1), name).unwrap());
+    pumped(&mut queue);
+    let fenced = Error::ProducerFenced { stream: "s".into(), producer: 1, epoch: 1, current: 2 };
+    assert_eq!(queue.settle(1, Err(fenced)).len(), 2);
+    assert!(matches!(queue.push(batch(1), 2), Err(Error::ProducerFenced { .. })));
+    assert_eq!(queue.after_cut().len(), 0);
+}
+
+/// A server: the next number, and what it has stored.
+#[derive(Default)]
+struct Server {
+    next: u64,
+    stored: Vec<u64>,
+}
+
+impl Server {
+    fn take(&mut self, outgoing: &(u64, u64, u32), busy: bool) -> Result<Appended> {
+        let (_, sequence, count) = *outgoing;
+        if sequence < self.next {
+            return stored(sequence);
+        }
+        if sequence > self.next {
+            return Err(Error::SequenceGap { stream: "s".into(), producer: 1, sequence, expected: self.next });
+        }
+        if busy {
+            return Err(Error::Busy { stream: "s".into(), bytes: 1 });
+        }
+        self.stored.push(sequence);
+        self.next += u64::from(count);
+        stored(sequence)
+    }
+}
+
+proptest! {
+    /// `steps`: append a batch, let the server take one, cut the connection with some answers lost.
+    #[test]
+    fn everything_is_stored_once_and_in_order(steps in proptest::collection::vec((0u8..4, 1u32..4, any::<bool>()), 1..200)) {
+        let (mut queue, mut server, mut pipe) = (Queue::new(0), Server::default(), VecDeque::new());
+        let (mut pushed, mut told) = (0, 0);
+        let pump = |queue: &mut Queue<u32>, pipe: &mut VecDeque<(u64, u64, u32)>| {
+            assert!(queue.begin_pumping());
+            while let Some(outgoing) = queue.next() {
+                pipe.push_back((outgoing.ticket, outgoing.sequence, outgoing.events.count()));
+            }
+        };
+        let settle = |steps: Vec<(u8, u32, bool)>, queue: &mut Queue<u32>, server: &mut Server, pipe: &mut VecDeque<_>, pushed: &mut u32, told: &mut u32| {
+            for (step, count, odd) in steps {
+                match step {
+                    0 => {
+                        queue.push(batch(count), *pushed).unwrap();
+                        *pushed += 1;
+                    }
+                    1 | 2 => if let Some(outgoing) = pipe.pop_front() {
+                        let answer = server.take(&outgoing, step == 2 && odd);
+                        *told += queue.settle(outgoing.0, answer).len() as u32;
+                    },
+                    // The first of those under way were sent, and perhaps stored; the rest stay in the outbox.
+                    _ => {
+                        let sent = (count as usize).min(pipe.len());
+                        for outgoing in pipe.drain(..sent).collect::<Vec<_>>() {
+                            if odd {
+                                let _ = server.take(&outgoing, false);
+                            }
+                            queue.settle(outgoing.0, unknown());
+                        }
+                        let again = queue.after_cut();
+                        for outgoing in again.into_iter().rev() {
+                            pipe.push_front((outgoing.ticket, outgoing.sequence, outgoing.events.count()));
+                        }
+                    }
+                }
+                pump(queue, pipe);
+            }
+        };
+        settle(steps, &mut queue, &mut server, &mut pipe, &mut pushed, &mut told);
+        let rest = vec![(1, 0, false); 1_000];
+        settle(rest, &mut queue, &mut server, &mut pipe, &mut pushed, &mut told);
+        prop_assert_eq!((told, queue.batches.len()), (pushed, 0));
+        prop_assert_eq!(server.stored.len() as u32, pushed);
+        prop_assert!(server.stored.is_sorted());
+    }
+}
