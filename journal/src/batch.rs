@@ -55,7 +55,9 @@ impl BatchHeader {
         HEADER_BYTES as u64 + u64::from(self.body_bytes)
     }
 
-    pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
+    /// For byte `position` of its segment, which the checksum is about too: a batch that stands elsewhere than where it was
+    /// written is none.
+    pub(crate) fn encode(&self, position: u64) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
         put(0, &MAGIC);
@@ -72,17 +74,17 @@ impl BatchHeader {
         put(56, &self.sequence.to_le_bytes());
         put(64, &self.segment_id.to_le_bytes());
         put(72, &self.synced.to_le_bytes());
-        let crc = crc32c::crc32c(&bytes[8..]);
+        let crc = header_crc(&bytes, position);
         bytes[4..8].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 
-    /// `None` for what is no header, or a changed one.
-    pub(crate) fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
+    /// `None` for what is no header of this place, or a changed one.
+    pub(crate) fn decode(bytes: &[u8; HEADER_BYTES], position: u64) -> Option<Self> {
         let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
         let u16_at = |at: usize| u16::from_le_bytes(bytes[at..at + 2].try_into().expect("two bytes"));
-        if bytes[..4] != MAGIC || u32_at(4) != crc32c::crc32c(&bytes[8..]) {
+        if bytes[..4] != MAGIC || u32_at(4) != header_crc(bytes, position) {
             return None;
         }
         Some(Self {
@@ -101,6 +103,10 @@ impl BatchHeader {
             synced: u64_at(72),
         })
     }
+}
+
+fn header_crc(bytes: &[u8; HEADER_BYTES], position: u64) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&bytes[8..]), &position.to_le_bytes())
 }
 
 /// A batch that is ready to be committed: its body is checked and its checksum made, on the thread that made it, so that
@@ -189,6 +195,7 @@ mod tests {
         fn a_header_comes_back_and_no_bit_of_it_may_change(
             fields in any::<(u32, u32, u64, u32, u32, u64)>(),
             more in any::<(u64, u32, u16, u16, u64, u64, u64)>(),
+            position in any::<u64>(),
             bit in 0..HEADER_BYTES * 8,
         ) {
             let (body_bytes, body_crc, base_offset, span, records, timestamp) = fields;
@@ -197,16 +204,17 @@ mod tests {
                 body_bytes, body_crc, base_offset, span, records, timestamp,
                 producer_id, producer_epoch, kind, codec, sequence, segment_id, synced,
             };
-            let mut bytes = header.encode();
-            prop_assert_eq!(BatchHeader::decode(&bytes), Some(header));
+            let mut bytes = header.encode(position);
+            prop_assert_eq!(BatchHeader::decode(&bytes, position), Some(header));
+            prop_assert_eq!(BatchHeader::decode(&bytes, position ^ 8), None);
             bytes[bit / 8] ^= 1 << (bit % 8);
-            prop_assert_eq!(BatchHeader::decode(&bytes), None);
+            prop_assert_eq!(BatchHeader::decode(&bytes, position), None);
         }
     }
 
     #[test]
     fn zeros_are_no_batch() {
-        assert_eq!(BatchHeader::decode(&[0; HEADER_BYTES]), None);
+        assert_eq!(BatchHeader::decode(&[0; HEADER_BYTES], 64), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::files::{self, Files, Lock, OpenMode, directory_of};
@@ -46,8 +46,12 @@ impl Files for Disk {
             }
             self.sync_dir(directory_of(path))?;
         }
-        // It may have been made by a process that was killed before it could sync.
-        self.sync_dir(directory_of(directory))
+        // It may have been made by a process that was killed before it could sync; where we may not read the directory
+        // above, it was not one of ours.
+        match self.sync_dir(directory_of(directory)) {
+            Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -64,9 +68,10 @@ impl Files for Disk {
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         let file = platform::lock(path)?;
-        file.set_len(0)?;
-        files::write_all(&Opened(file.try_clone()?), format!("{}\n", std::process::id()).as_bytes(), 0)?;
-        Ok(Box::new(Held { _file: file, _path: path.into() }))
+        // For whoever is refused. On a full disk this may fail, and the lock is held all the same.
+        let opened = Opened(file);
+        let _ = files::write_all(&opened, format!("{:<10}\n", std::process::id()).as_bytes(), 0);
+        Ok(Box::new(Held(opened)))
     }
 
     fn random(&self) -> u64 {
@@ -76,10 +81,7 @@ impl Files for Disk {
 
 /// A lock, for as long as its file is open.
 #[derive(Debug)]
-struct Held {
-    _file: fs::File,
-    _path: PathBuf,
-}
+struct Held(#[expect(dead_code, reason = "held for its lock")] Opened);
 
 impl Lock for Held {}
 
@@ -119,7 +121,8 @@ mod tests {
         let path = folder.path().join("LOCK");
         let held = Disk.lock(&path).expect("a free lock");
         assert_eq!(Disk.lock(&path).expect_err("it is held").kind(), io::ErrorKind::WouldBlock);
-        assert_eq!(fs::read_to_string(&path).expect("its file"), format!("{}\n", std::process::id()));
+        let text = fs::read_to_string(&path).expect("its file");
+        assert_eq!(text.trim(), std::process::id().to_string());
         drop(held);
         Disk.lock(&path).expect("free again");
     }

@@ -165,8 +165,8 @@ impl Error {
         }
     }
 
-    /// Whether it is about this call alone, so that others may go on: everything but a poisoned journal, a failing disk
-    /// and a panic.
+    /// Whether a journal can do nothing more before a restart, where a call that writes ended with it: it is poisoned, or
+    /// the disk fails, or a round panicked.
     pub fn is_fatal(&self) -> bool {
         matches!(self, Self::Poisoned { .. } | Self::Io { .. } | Self::Panicked { .. })
     }

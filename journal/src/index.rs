@@ -69,13 +69,14 @@ impl IndexBuilder {
     /// The batch at the end.
     pub(crate) fn push(&mut self, header: &BatchHeader) {
         let Index { interval, summary, entries, .. } = &mut self.index;
+        let is_first = entries.is_empty();
         let due = entries.last().is_none_or(|last| summary.end - u64::from(last.position) >= (*interval).into());
         // Both fit: a segment ends before its offsets or bytes leave 32 bits.
         let place = (u32::try_from(header.base_offset - self.first), u32::try_from(summary.end));
         if let (true, (Ok(offset), Ok(position))) = (due, place) {
             entries.push(Entry { offset, position, time: header.timestamp });
         }
-        if summary.records == 0 && summary.first_time == 0 {
+        if is_first {
             summary.first_time = header.timestamp;
         }
         summary.last_time = header.timestamp;

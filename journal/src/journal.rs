@@ -191,12 +191,14 @@ impl Journal {
         let synced = self.upkeep.synced();
         let mut base_offset = committed.first;
         self.buffer.clear();
+        let start = self.position;
         for batch in batches {
             let header = &mut batch.header;
             (header.base_offset, header.timestamp) = (base_offset, committed.timestamp);
             (header.segment_id, header.synced) = (self.active.id, synced);
             base_offset = header.next_offset();
-            self.buffer.extend_from_slice(&header.encode());
+            let position = start + self.buffer.len() as u64;
+            self.buffer.extend_from_slice(&header.encode(position));
             self.buffer.extend_from_slice(&batch.body);
         }
     }
@@ -306,6 +308,12 @@ impl Journal {
         self.upkeep.discard_spare();
         let mark = Mark { segment_id: self.active.id, position: self.position, next: self.next, time: self.timestamp };
         mark.write(&*self.shared.files, &self.shared.directory)
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.upkeep.end();
     }
 }
 

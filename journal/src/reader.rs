@@ -291,7 +291,7 @@ impl JournalReader {
             let view = self.shared.view();
             for (at, segment) in view.segments.iter().enumerate() {
                 let summary = segment.summary();
-                if summary.records == 0 && summary.first_time == 0 || summary.last_time < timestamp {
+                if summary.end <= HEADER_BYTES || summary.last_time < timestamp {
                     continue;
                 }
                 let Some(file) = self.shared.file(segment)? else {

@@ -230,19 +230,24 @@ impl Work<'_> {
 
     /// A sealed segment by its index, where that is of it and of just its length.
     fn trust(&self, found: &Found) -> Result<Option<Segment>> {
+        let Some(index) = self.stored_index(found)? else { return Ok(None) };
+        if index.summary.end != found.bytes && !crate::planted::is_planted("index trusted without check") {
+            return Ok(None);
+        }
+        let header = found.header.unwrap_or(SegmentHeader { id: index.segment_id, ..unknown(found.first) });
+        Ok(Some(Segment::sealed(found.path.clone(), &header, found.is_gapless(), index.summary)))
+    }
+
+    /// The index beside a segment, without its entries, where it is of that segment.
+    fn stored_index(&self, found: &Found) -> Result<Option<Index>> {
         let path = index_path(&found.path);
         let Ok(file) = self.files.open(&path, OpenMode::Read) else { return Ok(None) };
         let mut bytes = [0; crate::index::HEADER_BYTES];
         let count = read_full(&*file, &mut bytes, 0).map_err(Error::io("read", &path))?;
         let Some((index, ..)) = Index::decode_header(&bytes[..count]) else { return Ok(None) };
-        let is_of_it = found.header.is_some_and(|header| header.id == index.segment_id)
-            && index.summary.end == found.bytes
-            && index.summary.next >= found.first;
-        if !(is_of_it || crate::planted::is_planted("index trusted without check")) {
-            return Ok(None);
-        }
-        let header = found.header.unwrap_or(SegmentHeader { id: index.segment_id, ..unknown(found.first) });
-        Ok(Some(Segment::sealed(found.path.clone(), &header, found.is_gapless(), index.summary)))
+        let is_of_it =
+            found.header.is_some_and(|header| header.id == index.segment_id) && index.summary.next >= found.first;
+        Ok((is_of_it || crate::planted::is_planted("index trusted without check")).then_some(index))
     }
 
     /// A sealed segment by its contents; its index is made again.
@@ -261,8 +266,14 @@ impl Work<'_> {
         self.report.scanned_bytes += found.bytes;
         self.report.damaged.extend(&scan.damaged);
         let mut builder = scan.builder;
-        let end = builder.summary().end;
+        let (end, next) = (builder.summary().end, builder.summary().next);
         builder.skip_to(end, header.covers);
+        // It may know of more than is left.
+        let stored = self.stored_index(found)?.map(|index| index.summary).filter(|stored| stored.end > end);
+        if let Some(stored) = stored {
+            self.report.damaged.push(Damage { segment: found.first, position: end, from: next, to: stored.next });
+            builder.skip_to(stored.end, stored.next);
+        }
         let index = builder.finish();
         if scan.end_of_bytes.is_some() {
             self.report.suspect.push((found.path.clone(), "has bytes behind its last batch, which were left there"));

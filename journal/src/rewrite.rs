@@ -194,13 +194,14 @@ impl<'a> Output<'a> {
     fn push(&mut self, batch: BatchView) -> Result<()> {
         let mut header = batch.header;
         // All of a segment is on disk before it takes its place.
-        (header.segment_id, header.synced) = (self.prepared.header.id, self.builder.summary().end);
+        let position = self.builder.summary().end;
+        (header.segment_id, header.synced) = (self.prepared.header.id, position);
         self.builder.push(&header);
         if self.builder.summary().end > u32::MAX.into() {
             let first = self.prepared.header.first;
             return Err(Error::Rewrite { first, why: "they are too large together" });
         }
-        self.buffer.extend_from_slice(&header.encode());
+        self.buffer.extend_from_slice(&header.encode(position));
         self.buffer.extend_from_slice(&batch.body);
         if self.buffer.len() >= PIECE_BYTES { self.flush() } else { Ok(()) }
     }

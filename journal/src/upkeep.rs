@@ -4,7 +4,9 @@
 //! What must hold:
 //! 1. Beyond the end of data a segment has zeros only, really written: a commit then changes no length and no extents,
 //!    and its sync costs one write.
-//! 2. The helper uses its own descriptor: an error of a sync is told once to each, so that one which the helper hears
+//! 2. The helper writes to a segment only while it is the one that is written to, and never after its journal is gone:
+//!    the next life of the journal may have data there.
+//! 3. The helper uses its own descriptor: an error of a sync is told once to each, so that one which the helper hears
 //!    cannot be missed by the commit whose pages it is about.
 
 use std::path::{Path, PathBuf};
@@ -39,7 +41,8 @@ pub(crate) struct Upkeep {
 
 #[derive(Debug)]
 struct Growth {
-    segment_id: u64,
+    /// `None` before the first and after the end.
+    segment_id: Option<u64>,
     zeroed: u64,
     step: u64,
 }
@@ -58,7 +61,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Upkeep {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let growth = Growth { segment_id: 0, zeroed: 0, step: ZERO_STEP_BYTES_MIN };
+        let growth = Growth { segment_id: None, zeroed: 0, step: ZERO_STEP_BYTES_MIN };
         Self {
             shared,
             growth: Mutex::new(growth),
@@ -77,9 +80,14 @@ impl Upkeep {
     /// The segment that is written to from now on, and how far it is zeroed and synced.
     pub(crate) fn turn_to(&self, segment_id: u64, zeroed: u64, synced: u64) {
         let mut growth = locked(&self.growth);
-        *growth = Growth { segment_id, zeroed, step: ZERO_STEP_BYTES_MIN };
+        *growth = Growth { segment_id: Some(segment_id), zeroed, step: ZERO_STEP_BYTES_MIN };
         self.zeroed.store(zeroed, Ordering::Release);
         *locked(&self.synced) = (segment_id, synced);
+    }
+
+    /// The journal is going: waits until the helper has its hands off the segment, and lets it do nothing more.
+    pub(crate) fn end(&self) {
+        locked(&self.growth).segment_id = None;
     }
 
     /// Notes that everything before this byte is on disk.
@@ -203,7 +211,7 @@ impl Upkeep {
 
     fn grow_ahead(&self, segment: &Segment) -> Result<()> {
         let mut growth = locked(&self.growth);
-        if growth.segment_id != segment.id || !self.wants_room(segment.summary().end) {
+        if growth.segment_id != Some(segment.id) || !self.wants_room(segment.summary().end) {
             return Ok(());
         }
         let file = self.open(segment)?;
@@ -233,7 +241,10 @@ impl Upkeep {
 impl Participant for Upkeep {
     fn round(&self) -> Result<()> {
         let view = self.shared.view();
-        let Some(active) = view.segments.last().filter(|_| self.shared.check().is_ok()) else { return Ok(()) };
+        let is_over = locked(&self.growth).segment_id.is_none();
+        let Some(active) = view.segments.last().filter(|_| !is_over && self.shared.check().is_ok()) else {
+            return Ok(());
+        };
         let prepared = self.sync_written(active).and_then(|()| self.grow_ahead(active));
         match prepared.and_then(|()| self.prepare_spare(active)) {
             Ok(()) => Ok(()),

@@ -128,7 +128,7 @@ impl<'a> Walk<'a> {
             let is_due = if self.is_exact { header.base_offset == self.next } else { header.base_offset >= self.next };
             is_due && header.segment_id == self.segment_id && header.bytes() <= self.end - self.position
         };
-        Ok(BatchHeader::decode(bytes).filter(fits))
+        Ok(BatchHeader::decode(bytes, self.position).filter(fits))
     }
 
     /// Where in the buffer so many bytes from here are; `None` when the file has fewer.
@@ -159,8 +159,8 @@ impl<'a> Walk<'a> {
                 break;
             }
             for (at, window) in candidates(&piece) {
-                let Some(header) = BatchHeader::decode(window) else { continue };
                 let position = from + at as u64;
+                let Some(header) = BatchHeader::decode(window, position) else { continue };
                 let fits = header.bytes() <= self.end - position && header.base_offset >= least;
                 if fits && header.segment_id == self.segment_id {
                     self.jump(position, header.base_offset);
@@ -198,7 +198,8 @@ pub(crate) fn find_segment_id(file: &dyn File, from: u64, end: u64) -> io::Resul
         if piece.len() < HEADER_BYTES {
             break;
         }
-        if let Some(header) = candidates(&piece).find_map(|(_, window)| BatchHeader::decode(window)) {
+        let decode = |(at, window): (usize, &[u8; HEADER_BYTES])| BatchHeader::decode(window, from + at as u64);
+        if let Some(header) = candidates(&piece).find_map(decode) {
             return Ok(Some(header.segment_id));
         }
         from += (piece.len() - HEADER_BYTES + 1) as u64;

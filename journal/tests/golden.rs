@@ -119,7 +119,8 @@ fn the_page_s_numbers_lead_to_the_fields() {
     let second = 64 + 80 + 7;
     assert_eq!(segment.0[second..second + 4], [0x9e, 0x53, 0x4a, 0x42]);
     let field = |at, bytes| segment.number(second + at, bytes);
-    assert_eq!(field(4, 4), segment.crc(second + 8, second + 80));
+    let place = (second as u64).to_le_bytes();
+    assert_eq!(field(4, 4), crc32c::crc32c(&[&segment.0[second + 8..second + 80], &place].concat()).into());
     assert_eq!((field(8, 4), field(12, 4)), (7, segment.crc(second + 80, second + 87)));
     assert_eq!((field(16, 8), field(24, 4), field(28, 4)), (2, 2, 2));
     assert_eq!(field(32, 8), 1_700_000_000_000_000_001);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use sinew_journal::{
-    BatchView, Dice, Durability, Error, Journal, JournalOptions, PreparedBatch, Resources, Result, Rewritten,
-    SegmentInfo, SimulatedDisk,
+    BatchView, Committer, Dice, Durability, Error, Journal, JournalOptions, PreparedBatch, Resources, Result,
+    Rewritten, SegmentInfo, SimulatedDisk,
 };
 
 use crate::life::{Expected, Life, State, Step};
@@ -22,6 +22,8 @@ pub(crate) struct Living {
     durability: Durability,
     /// What was under way when an error came that leaves its outcome open.
     pub(crate) open_outcome: Option<Step>,
+    /// Without threads: what is prepared ahead of need is prepared between calls.
+    committer: Committer,
 }
 
 /// One without errors.
@@ -47,7 +49,8 @@ impl Living {
         let disk = SimulatedDisk::new(seed);
         let life = Life { seed, disk, options, steps: Vec::new() };
         let (journal, state, clock, open_outcome) = (None, State::default(), 1_000, None);
-        Self { dice, life, journal, state, clock, durability, open_outcome }
+        let committer = Committer::new(0).expect("no thread is needed");
+        Self { dice, life, journal, state, clock, durability, open_outcome, committer }
     }
 
     pub(crate) fn begin(&mut self) -> Result<()> {
@@ -72,6 +75,9 @@ impl Living {
     }
 
     pub(crate) fn any_step(&mut self) -> Result<()> {
+        if self.life.seed.is_multiple_of(2) && self.dice.percent(50) {
+            self.committer.run_dirty();
+        }
         match self.dice.below(100) {
             0..60 => self.commit(),
             60..66 => self.step("roll".into(), |living, _| living.journal().roll()),
@@ -108,6 +114,7 @@ impl Living {
         assert!(recovery.damaged.is_empty() && recovery.suspect.is_empty(), "{recovery:?}");
         assert!(recovery.cut.is_none(), "no crash, and yet {recovery:?}");
         assert_eq!(journal.next_offset(), self.state.next);
+        journal.attach(&self.committer);
         self.journal = Some(journal);
         Ok(())
     }
