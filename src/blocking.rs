@@ -32,7 +32,10 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "bus")]
 pub use sinew_bus::blocking::{Asked, Bus, Callbacks, Mailbox, Publisher, Responder, Subscription};
+#[cfg(feature = "eventsource")]
+pub use sinew_eventsource::blocking::{Follower, Log, Producer};
 use sinew_session::{State, block_on};
 use sinew_transport_api::Endpoint;
 
@@ -43,7 +46,10 @@ use crate::Result;
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: crate::Client,
+    #[cfg(feature = "bus")]
     bus: Bus,
+    #[cfg(feature = "eventsource")]
+    log: Log,
 }
 
 /// Connects to `url` with the keys of this account, as [`crate::connect`] does.
@@ -56,10 +62,23 @@ pub fn connect(url: impl Into<String>) -> Result<Client> {
 
 impl Client {
     pub(crate) fn new(inner: crate::Client) -> Self {
-        Self { bus: Bus::new(inner.bus().clone()), inner }
+        Self {
+            #[cfg(feature = "bus")]
+            bus: Bus::new(inner.bus().clone()),
+            #[cfg(feature = "eventsource")]
+            log: Log::new(inner.log().clone()),
+            inner,
+        }
+    }
+
+    /// The event log. Clone it to keep it.
+    #[cfg(feature = "eventsource")]
+    pub fn log(&self) -> &Log {
+        &self.log
     }
 
     /// The bus. Clone it to keep it.
+    #[cfg(feature = "bus")]
     pub fn bus(&self) -> &Bus {
         &self.bus
     }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use sinew_auth::{Identity, PublicKey};
 #[cfg(feature = "bus")]
 use sinew_bus::Bus;
+#[cfg(feature = "eventsource")]
+use sinew_eventsource::Log;
 use sinew_session::{Backoff, Executor, Session, SessionLimits, SessionOptions, State};
 use sinew_transport_api::{ConnectOptions, Endpoint, Limits, Registry, Security};
 
@@ -21,6 +23,8 @@ pub struct Client {
     endpoint: Endpoint,
     #[cfg(feature = "bus")]
     bus: Bus,
+    #[cfg(feature = "eventsource")]
+    log: Log,
 }
 
 /// Connects to `url` with the keys of this account: its client key, and the server's key from the URL, from
@@ -47,6 +51,12 @@ impl Client {
     #[cfg(feature = "bus")]
     pub fn bus(&self) -> &Bus {
         &self.bus
+    }
+
+    /// The event log. Clone it to keep it. A server that offers none says so at the first call.
+    #[cfg(feature = "eventsource")]
+    pub fn log(&self) -> &Log {
+        &self.log
     }
 
     /// The session that carries everything.
@@ -230,6 +240,8 @@ impl ClientBuilder {
         Ok(Client {
             #[cfg(feature = "bus")]
             bus: Bus::new(&session)?,
+            #[cfg(feature = "eventsource")]
+            log: Log::new(&session)?,
             session,
             endpoint,
         })
@@ -240,7 +252,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// As [`connect`](Self::connect); `Session(InsideRuntime)` inside an async runtime.
-    #[cfg(feature = "bus")]
+    #[cfg(any(feature = "bus", feature = "eventsource"))]
     pub fn connect_blocking(mut self) -> Result<crate::blocking::Client> {
         self.executor = Executor::Thread;
         Ok(crate::blocking::Client::new(sinew_session::block_on(self.connect())??))

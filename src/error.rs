@@ -17,6 +17,10 @@ pub enum Error {
     #[cfg(feature = "bus")]
     #[error(transparent)]
     Bus(#[from] sinew_bus::Error),
+    /// The event log could not do it.
+    #[cfg(feature = "eventsource")]
+    #[error(transparent)]
+    Log(#[from] sinew_eventsource::Error),
     /// The URL cannot be read.
     #[error(transparent)]
     Endpoint(#[from] sinew_transport_api::EndpointError),
@@ -155,6 +159,8 @@ impl Error {
             Self::Session(sinew_session::Error::Transport(error)) => Some(error),
             #[cfg(feature = "bus")]
             Self::Bus(sinew_bus::Error::Session(sinew_session::Error::Transport(error))) => Some(error),
+            #[cfg(feature = "eventsource")]
+            Self::Log(sinew_eventsource::Error::Session(sinew_session::Error::Transport(error))) => Some(error),
             _ => None,
         }
     }

@@ -19,7 +19,7 @@
 //!     other => panic!("{other:?}"),
 //! }
 //! speaker.close().await?; // flushes: nothing published before is lost
-//! server.drain().await;
+//! server.drain().await?;
 //! # Ok(())
 //! # }
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
@@ -39,6 +39,7 @@
 //! | `zmq` | the schemes `zmq` and `zmq+ipc` |
 //! | `quic` | the scheme `quic` |
 //! | `bus` | publish and subscribe |
+//! | `eventsource` | the event log: durable streams of events |
 //! | `cli` | the program `sinew`; nothing in the library |
 
 // A crate that nothing names is not linked, and its plug-in not registered.
@@ -47,7 +48,7 @@ use sinew_transport_quic as _;
 #[cfg(feature = "zmq")]
 use sinew_transport_zmq as _;
 
-#[cfg(feature = "bus")]
+#[cfg(any(feature = "bus", feature = "eventsource"))]
 pub mod blocking;
 mod client;
 pub use client::{Client, ClientBuilder, connect};
@@ -71,6 +72,13 @@ pub use sinew_bus::{
     Error as BusError, Gap, Kept, Loss, LossCause, LossCounts, Mailbox, Message, Overflow, PublishOptions, Publisher,
     Receipt, Registration, RequestOptions, Responder, RetainedLimits, SubscribeOptions, Subscription, Tally,
     TypedMessage, TypedSubscription,
+};
+#[cfg(feature = "eventsource")]
+pub use sinew_eventsource::{
+    AppendOptions, AppendTicket, Appended, BackedUp, Compacted, Compaction, Durability, Engine as LogEngine,
+    Error as LogError, Event, EventBatch, EventBatchBuilder, Events, Filter, FollowOptions, Followed, Follower,
+    GroupInfo, GroupSettings, Level, Log, LogLimits, MalformedBatch, MemoryEngine, NewEvent, Position, Producer,
+    ProducerGrant, Progress, ProgressSink, ReadLimits, Retention, StreamConfig, StreamInfo, Verified,
 };
 pub use sinew_session::{
     Backoff, Error as SessionError, Executor, HeaderError, Headers, Losses, NameError, NameFault, Pattern,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use sinew_auth::{Admit, AdmitEveryone, Authorize, AuthorizeEverything, Identity, PublicKey};
 #[cfg(feature = "bus")]
 use sinew_bus::{Broker, BusLimits};
+#[cfg(feature = "eventsource")]
+use sinew_eventsource::{Engine, LogLimits, MemoryEngine};
 use sinew_session::{Executor, SessionLimits};
 use sinew_transport_api::{Endpoint, Limits, ListenOptions, Registry, Security};
 
@@ -15,6 +17,8 @@ use crate::{Error, Home, Result, linked};
 pub struct Server {
     inner: sinew_session::Server,
     urls: Vec<Endpoint>,
+    #[cfg(feature = "eventsource")]
+    log: Option<Arc<dyn Engine>>,
 }
 
 impl Server {
@@ -40,9 +44,27 @@ impl Server {
     }
 
     /// Stops accepting, tells every client to come back later, sends what waits for them and closes, within
-    /// [`SessionLimits::drain_timeout`].
-    pub async fn drain(self) {
+    /// [`SessionLimits::drain_timeout`]; then closes what is stored, so that the next start is quick.
+    ///
+    /// # Errors
+    /// `Log` where something could not be stored to the end. Everything is closed all the same.
+    pub async fn drain(self) -> Result<()> {
         self.inner.drain().await;
+        #[cfg(feature = "eventsource")]
+        if let Some(log) = self.log {
+            log.close().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the first failure of the storage after which nothing more can be acknowledged: end the server then, and
+    /// start it again to find out what is on disk. For ever, where all is well.
+    pub async fn failed(&self) -> Error {
+        #[cfg(feature = "eventsource")]
+        if let Some(log) = &self.log {
+            return log.failed().await.into();
+        }
+        std::future::pending().await
     }
 
     /// Cuts every connection at once, as a crash would, and waits until the addresses are free.
@@ -65,6 +87,10 @@ pub struct ServerBuilder {
     registry: Option<Registry>,
     #[cfg(feature = "bus")]
     bus_limits: BusLimits,
+    #[cfg(feature = "eventsource")]
+    log: Option<Arc<dyn Engine>>,
+    #[cfg(feature = "eventsource")]
+    log_limits: LogLimits,
 }
 
 /// How the server proves who it is.
@@ -140,6 +166,27 @@ impl ServerBuilder {
         self
     }
 
+    /// Offers an event log that is gone when the server ends: its acknowledgements have the level `memory`, and an append
+    /// that requires more is refused. Without this, a data directory or an engine there is no event log.
+    #[cfg(feature = "eventsource")]
+    pub fn log_in_memory(self) -> Self {
+        self.log_engine(Arc::new(MemoryEngine::default()))
+    }
+
+    /// Offers an event log on this engine.
+    #[cfg(feature = "eventsource")]
+    pub fn log_engine(mut self, engine: Arc<dyn Engine>) -> Self {
+        self.log = Some(engine);
+        self
+    }
+
+    /// Other limits of the event log than the default ones.
+    #[cfg(feature = "eventsource")]
+    pub fn log_limits(mut self, limits: LogLimits) -> Self {
+        self.log_limits = limits;
+        self
+    }
+
     /// Another place to run than a thread of its own.
     pub fn executor(mut self, executor: Executor) -> Self {
         self.executor = executor;
@@ -185,9 +232,18 @@ impl ServerBuilder {
         {
             inner = inner.service(Arc::new(Broker::new(self.bus_limits)));
         }
+        #[cfg(feature = "eventsource")]
+        if let Some(engine) = &self.log {
+            inner = inner.service(Arc::new(sinew_eventsource::Broker::new(engine.clone(), self.log_limits)));
+        }
         let inner = inner.start().await?;
         let with_key = |endpoint: &Endpoint| key.map_or_else(|| endpoint.clone(), |key| endpoint.with_key(key));
-        Ok(Server { urls: inner.endpoints().iter().map(with_key).collect(), inner })
+        Ok(Server {
+            urls: inner.endpoints().iter().map(with_key).collect(),
+            inner,
+            #[cfg(feature = "eventsource")]
+            log: self.log,
+        })
     }
 
     fn security(&mut self) -> Result<(Security, Judges)> {

@@ -41,3 +41,4 @@ mod follower;
 pub use follower::{Followed, Follower};
 mod producer;
 pub use producer::{PRODUCER_BATCHES_MAX, Producer};
+pub mod blocking;

@@ -83,7 +83,7 @@ async fn what_is_appended_is_read() {
     let first = log.append(&stream, NewEvent::new("one").subject(subject).key("k")).await.unwrap();
     assert_eq!((first.first, first.count, first.level, first.duplicate), (0, 1, Level::Memory, false));
     let mut batch = EventBatchBuilder::default();
-    ["two", "three"].map(|text| batch.push(&NewEvent::new(text)).unwrap());
+    ["two", "three"].iter().for_each(|text| batch.push(&NewEvent::new(*text)).unwrap());
     let second = log.append_batch(&stream, batch.finish(), &AppendOptions::default()).await.unwrap();
     assert_eq!((second.first, second.count), (1, 2));
 

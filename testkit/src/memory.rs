@@ -48,3 +48,12 @@ pub fn bus_of_its_own() -> (Server, Bus) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(bus())
 }
+
+/// The same for an example without a runtime: a server in memory, and a client of its event log.
+///
+/// # Panics
+/// If they do not come about.
+pub fn log_of_its_own() -> (Server, Log) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(log())
+}

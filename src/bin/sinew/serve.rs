@@ -100,7 +100,7 @@ async fn end(server: Server, claim: HomeClaim, signals: &mut Signals) -> Outcome
     drop(claim);
     tokio::select! {
         drained = tokio::time::timeout(END_TIMEOUT, server.drain()) => {
-            drained.map_err(|_| format!("the listeners did not close within {END_TIMEOUT:?}"))?;
+            drained.map_err(|_| format!("the listeners did not close within {END_TIMEOUT:?}"))??;
             Ok(())
         }
         () = signals.next() => Err("ended by a second signal; what waited for clients was not sent".into()),

@@ -22,6 +22,6 @@ async fn talk() -> Result<(), Box<dyn std::error::Error>> {
         other => return Err(format!("heard {other:?}").into()),
     }
     client.close().await?;
-    server.drain().await;
+    server.drain().await?;
     Ok(())
 }
