@@ -98,7 +98,7 @@ impl Cursors {
     }
 
     /// What [`snapshot`](Self::snapshot) wrote. `Err` says what does not hold.
-    pub(crate) fn restore(bytes: &[u8]) -> std::result::Result<Self, String> {
+    pub(crate) fn restore(bytes: &[u8]) -> Result<Self, String> {
         let all: Vec<(String, Cursor)> = from_value(bytes).map_err(|error| error.why)?;
         let mut cursors = Self::default();
         let update = |(name, cursor)| CursorUpdate { name, cursor: Some(cursor) };
@@ -137,13 +137,13 @@ pub(crate) fn encode_updates(updates: &[CursorUpdate]) -> Vec<u8> {
 }
 
 /// What [`encode_updates`] wrote. `Err` says what does not hold.
-pub(crate) fn decode_updates(bytes: &[u8]) -> std::result::Result<Vec<CursorUpdate>, String> {
+pub(crate) fn decode_updates(bytes: &[u8]) -> Result<Vec<CursorUpdate>, String> {
     let stored: Vec<StoredUpdate> = from_value(bytes).map_err(|error| error.why)?;
     Ok(stored.into_iter().map(|StoredUpdate { name, cursor }| CursorUpdate { name, cursor }).collect())
 }
 
 /// Why an update cannot be stored.
-fn check(update: &CursorUpdate) -> std::result::Result<(), String> {
+fn check(update: &CursorUpdate) -> Result<(), String> {
     let bytes = update.name.len();
     if !(1..=CURSOR_NAME_BYTES_MAX).contains(&bytes) {
         return Err(format!("its name has {bytes} bytes, and may have 1 to {CURSOR_NAME_BYTES_MAX}"));

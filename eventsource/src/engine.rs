@@ -3,6 +3,29 @@
 //! The built-in engine keeps each stream in a journal of its own. Calls that take a `done` must not wait: what they
 //! start ends by one call of it, from any thread. Everything else may wait and is cancelled by dropping it.
 
+mod backup;
+mod cursor_log;
+pub(crate) mod folder;
+pub(crate) mod host;
+mod inbox;
+mod journal_engine;
+mod journal_stream;
+pub(crate) mod maintenance;
+mod reading;
+mod recovery;
+mod rounds;
+pub(crate) mod stored_stream;
+mod tail;
+mod upkeep;
+mod verify;
+mod waiting;
+
+pub use host::EngineOptions;
+pub(crate) use host::Host;
+pub use journal_engine::JournalEngine;
+pub(crate) use upkeep::GoOn;
+pub(crate) use waiting::{blocking, cancellable, explain, locked, storage, storage_of};
+
 use std::fmt::{self, Debug};
 use std::path::Path;
 use std::sync::Arc;

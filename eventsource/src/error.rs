@@ -7,7 +7,7 @@ use sinew_session::{HeaderError, NameError};
 use crate::{Level, MalformedBatch};
 
 /// A result of the event log.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong. Cheap to clone: one failed commit concerns many callers.
 #[derive(Clone, Debug, thiserror::Error)]

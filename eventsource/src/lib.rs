@@ -12,13 +12,17 @@ pub use config::{Compaction, Durability, Retention, StreamConfig};
 mod engine;
 pub use engine::{
     Append, AppendDone, Appended, BackedUp, CURSOR_NAME_BYTES_MAX, CURSOR_RANGES_MAX, CURSOR_STATE_BYTES_MAX,
-    CommitDone, Compacted, Cursor, CursorUpdate, Engine, Level, Page, ProducerGrant, ProducerStamp, Progress,
-    ProgressSink, ReadLimits, StoredBatch, Stream, StreamInfo, StreamRange, Verified,
+    CommitDone, Compacted, Cursor, CursorUpdate, Engine, EngineOptions, JournalEngine, Level, Page, ProducerGrant,
+    ProducerStamp, Progress, ProgressSink, ReadLimits, StoredBatch, Stream, StreamInfo, StreamRange, Verified,
 };
+mod event_log;
+pub use event_log::{EventLog, LogOptions, Ticket};
 mod error;
+mod import;
+pub use error::{Error, Result};
+mod planted;
 mod producers;
 mod stream;
-pub use error::{Error, Result};
 pub use stream::EVENT_BATCH_BYTES_MAX;
 mod cursors;
 pub use cursors::{CURSORS_BYTES_MAX, CURSORS_MAX};

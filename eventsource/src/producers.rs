@@ -211,10 +211,11 @@ impl Producers {
         }
     }
 
-    /// Whether the producer's last batch begins at this offset: the log must keep its head, or a replay would take the
-    /// producer for further back than it is.
-    pub(crate) fn is_last_batch(&self, id: u64, first: u64) -> bool {
-        self.by_id.get(&id).and_then(|producer| producer.recent.back()).is_some_and(|batch| batch.first == first)
+    /// Each producer's epoch, and where its last batch begins: the log must keep the heads of both, or a replay would
+    /// take the producer for further back than it is.
+    pub(crate) fn epochs(&self) -> impl Iterator<Item = (u64, (u32, Option<u64>))> {
+        let last = |producer: &Producer| producer.recent.back().map(|batch| batch.first);
+        self.by_id.iter().map(move |(id, producer)| (*id, (producer.epoch, last(producer))))
     }
 
     fn take(&mut self, id: u64) -> Option<Producer> {

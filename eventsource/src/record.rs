@@ -163,6 +163,11 @@ impl EventBatch {
         self.largest
     }
 
+    /// The same with bytes of its own, for what is kept: it pins no receive buffer.
+    pub(crate) fn detached(&self) -> Self {
+        Self { body: Bytes::copy_from_slice(&self.body), ..self.clone() }
+    }
+
     /// Each event's delta, key and whether it is a tombstone, in order.
     pub(crate) fn keys(&self) -> impl Iterator<Item = (u32, Option<Bytes>, bool)> {
         self.records().map(|(delta, record)| {

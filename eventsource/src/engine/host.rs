@@ -1,0 +1,145 @@
+//! What all streams of one data directory share: the directory itself, clocks, bounds, and the first failure.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sinew_journal::{DataDirectory, Files};
+use tokio::sync::watch;
+
+use super::locked;
+use crate::retention::{ClockVerdict, ClockWatch};
+use crate::{Error, KEY_MAP_BYTES_MAX};
+
+/// Bounds of an engine. The defaults fit a small computer.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EngineOptions {
+    /// Threads that commit for all streams. Default 4: more syncs at one time pay on fast disks, up to about eight.
+    pub committer_threads: usize,
+    /// Streams that there may be. Default 10,000.
+    pub streams_max: usize,
+    /// Streams that are open at one time, each with up to two files; one that nobody holds is closed to make room.
+    /// Default 256.
+    pub streams_open_max: usize,
+    /// Bytes that wait to be stored in one stream; beyond, appends are `Busy`. Default 16 MiB.
+    pub queued_bytes_max: usize,
+    /// Bytes that wait to be stored in all streams. Default 128 MiB.
+    pub queued_bytes_total_max: usize,
+    /// Newest bytes of an open stream that are kept in memory, so that who follows it needs no disk. Default 256 KiB.
+    pub tail_bytes_max: usize,
+    /// Retention and compaction look at open streams that often, and at each new segment. Default 30 s.
+    pub maintenance_interval: Duration,
+    /// Bytes of keys that compaction knows at one time. Default 64 MiB.
+    pub key_map_bytes_max: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            committer_threads: 4,
+            streams_max: 10_000,
+            streams_open_max: 256,
+            queued_bytes_max: 16 << 20,
+            queued_bytes_total_max: 128 << 20,
+            tail_bytes_max: 256 << 10,
+            maintenance_interval: Duration::from_secs(30),
+            key_map_bytes_max: KEY_MAP_BYTES_MAX,
+        }
+    }
+}
+
+/// Where time comes from.
+pub(crate) trait Clock: Send + Sync + std::fmt::Debug {
+    /// Nanoseconds since 1970, by a clock that somebody may set.
+    fn wall(&self) -> u64;
+    /// Since a fixed moment, by one that goes only forward.
+    fn steady(&self) -> Duration;
+}
+
+/// The clocks of this machine.
+#[derive(Debug)]
+pub(crate) struct SystemClock(Instant);
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for SystemClock {
+    fn wall(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn steady(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// What the streams of one data directory share.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) directory: DataDirectory,
+    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) options: EngineOptions,
+    watch: Mutex<ClockWatch>,
+    queued: AtomicUsize,
+    failed: watch::Sender<Option<Error>>,
+}
+
+impl Host {
+    pub(crate) fn new(directory: DataDirectory, clock: Box<dyn Clock>, options: EngineOptions) -> Self {
+        let watch = Mutex::default();
+        Self { directory, clock, options, watch, queued: AtomicUsize::new(0), failed: watch::channel(None).0 }
+    }
+
+    pub(crate) fn files(&self) -> &dyn Files {
+        &**self.directory.files()
+    }
+
+    /// The folder of all streams.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+
+    /// The wall clock where ages by it count; `None` for a while after it was set.
+    pub(crate) fn trusted_now(&self) -> Option<u64> {
+        let (wall, steady) = (self.clock.wall(), self.clock.steady());
+        match locked(&self.watch).look(wall, steady) {
+            ClockVerdict::Steady => Some(wall),
+            ClockVerdict::Suspended => None,
+            ClockVerdict::Jumped(nanoseconds) => {
+                let seconds = nanoseconds / 1_000_000_000;
+                tracing::warn!(seconds, "the wall clock was set; nothing is deleted for its age during the next hour");
+                None
+            }
+        }
+    }
+
+    /// Takes so many bytes of what may wait in all streams.
+    pub(crate) fn take_queued(&self, bytes: usize) -> bool {
+        let max = self.options.queued_bytes_total_max;
+        let take = |queued: usize| (queued == 0 || queued + bytes <= max).then_some(queued + bytes);
+        self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+
+    pub(crate) fn give_queued(&self, bytes: usize) {
+        self.queued.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Publishes a failure after which the process must end; the first one stays.
+    pub(crate) fn fail(&self, error: &Error) {
+        self.failed.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert_with(|| error.clone());
+            is_first
+        });
+    }
+
+    pub(crate) fn failed(&self) -> watch::Receiver<Option<Error>> {
+        self.failed.subscribe()
+    }
+}

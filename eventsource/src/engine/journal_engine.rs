@@ -1,0 +1,388 @@
+//! The built-in engine: each stream in a folder of its own below one data directory.
+//!
+//! Streams are opened when they are first asked for, each by itself, so that many open at one time; those that nobody
+//! holds are closed when too many are open. What may wait for a disk runs on tokio's blocking threads.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use sinew_journal::{Committer, DataDirectory, Disk, Files};
+use sinew_session::ResourceName;
+
+use super::backup;
+use super::folder::{Folder, Found, decode_name};
+use super::host::{Clock, SystemClock};
+use super::journal_stream::JournalStream;
+use super::maintenance::Maintenance;
+use super::stored_stream::StoredStream;
+use super::{EngineOptions, GoOn, Host, blocking, cancellable, locked, storage_of};
+use crate::stream::check_config;
+use crate::{Engine, Error, ProgressSink, Result, Stream, StreamConfig, StreamInfo};
+
+/// Streams in a data directory, each in its own journal, acknowledged once on disk. Cheap to clone. Needs a tokio runtime.
+#[derive(Clone, Debug)]
+pub struct JournalEngine {
+    pub(super) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) host: Arc<Host>,
+    table: Mutex<Table>,
+    maintenance: Maintenance,
+    pub(super) committer: Committer,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// Streams that are there.
+    names: BTreeSet<ResourceName>,
+    /// Those that somebody asked for.
+    slots: HashMap<ResourceName, Arc<Slot>>,
+    /// Counts questions, to tell who was asked for lately.
+    asked: u64,
+    is_closed: bool,
+}
+
+/// A stream that is open, or not. Its lock is held while it is opened, closed, made or removed.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    open: Mutex<Option<Arc<StoredStream>>>,
+    asked: std::sync::atomic::AtomicU64,
+}
+
+impl JournalEngine {
+    /// Opens the data directory, which one process has at a time, and makes it where it is missing. What was being made
+    /// or removed when the last process ended is removed. Streams are opened later.
+    ///
+    /// # Errors
+    /// `Storage`: the directory is in use, of a newer version, or cannot be read.
+    pub fn open(path: impl AsRef<Path>, options: EngineOptions) -> Result<Self> {
+        let maintenance = Maintenance::start(options.maintenance_interval);
+        let maintenance = maintenance.map_err(|error| storage_of("", format!("no thread for upkeep: {error}")))?;
+        Self::open_on(Arc::new(Disk), path.as_ref(), options, Box::<SystemClock>::default(), maintenance)
+    }
+
+    pub(crate) fn open_on(
+        files: Arc<dyn Files>,
+        path: &Path,
+        options: EngineOptions,
+        clock: Box<dyn Clock>,
+        maintenance: Maintenance,
+    ) -> Result<Self> {
+        let failed = |error: sinew_journal::Error| super::explain("*", error);
+        let directory = DataDirectory::open(files, path).map_err(failed)?;
+        let committer = Committer::new(options.committer_threads).map_err(failed)?;
+        let host = Arc::new(Host::new(directory, clock, options));
+        let names = find_streams(&host)?;
+        let table = Mutex::new(Table { names, ..Table::default() });
+        Ok(Self { inner: Arc::new(Inner { host, table, maintenance, committer }) })
+    }
+
+    /// The stream of this name with this configuration: opened, and made or altered where needed. May wait.
+    pub(crate) fn open_now(&self, name: &ResourceName, config: &StreamConfig) -> Result<Arc<StoredStream>> {
+        if !self.inner.is_there(name) {
+            self.inner.create(name, config)?;
+        }
+        let stream = self.inner.opened(name)?;
+        if *stream.config() != *config {
+            self.inner.alter(name, config)?;
+        }
+        Ok(stream)
+    }
+
+    /// As [`Engine::import`]. May wait.
+    pub(crate) fn import_now(
+        &self,
+        name: &ResourceName,
+        config: &StreamConfig,
+        source: &Path,
+        go_on: GoOn<'_>,
+    ) -> Result<StreamInfo> {
+        check_config(name.as_str(), config)?;
+        let host = &self.inner.host;
+        self.inner.fill(name, |folder| {
+            crate::import::import(host, folder, config, source, go_on)?;
+            Ok(config.clone())
+        })
+    }
+
+    /// As [`Engine::close`]. May wait.
+    pub(crate) fn close_now(&self) -> Result<()> {
+        self.inner.close()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn run_dirty(&self) -> usize {
+        self.inner.committer.run_dirty()
+    }
+}
+
+/// The streams below a data directory; removes what is unfinished.
+fn find_streams(host: &Arc<Host>) -> Result<BTreeSet<ResourceName>> {
+    let failed = |what, cause| storage_of("*", format!("cannot {what} {}: {cause}", host.log().display()));
+    host.files().create_dir_all(&host.log()).map_err(|cause| failed("create", cause))?;
+    let folders = host.files().list(&host.log()).map_err(|cause| failed("list", cause))?;
+    let mut names = BTreeSet::new();
+    for name in folders.iter().filter_map(|folder| decode_name(folder)) {
+        let folder = Folder::new(host, &name);
+        match folder.look(host)?.0 {
+            Found::Stream => {
+                names.insert(name);
+            }
+            Found::Unfinished => folder.finish_removal(host)?,
+            Found::Nothing => {}
+        }
+    }
+    Ok(names)
+}
+
+impl Inner {
+    /// The place of a stream, whether it is there or not.
+    fn slot(&self, name: &ResourceName) -> Result<Arc<Slot>> {
+        let mut table = locked(&self.table);
+        if table.is_closed {
+            return Err(Error::Ended { stream: name.to_string() });
+        }
+        table.asked += 1;
+        let asked = table.asked;
+        let slot = table.slots.entry(name.clone()).or_default().clone();
+        slot.asked.store(asked, std::sync::atomic::Ordering::Relaxed);
+        Ok(slot)
+    }
+
+    fn is_there(&self, name: &ResourceName) -> bool {
+        locked(&self.table).names.contains(name)
+    }
+
+    fn unknown(name: &ResourceName) -> Error {
+        Error::UnknownStream { stream: name.to_string() }
+    }
+
+    /// The stream, opened where it was not. May wait.
+    pub(super) fn opened(&self, name: &ResourceName) -> Result<Arc<StoredStream>> {
+        if !self.is_there(name) {
+            return Err(Self::unknown(name));
+        }
+        let slot = self.slot(name)?;
+        let mut open = locked(&slot.open);
+        self.opened_in(name, &mut open)
+    }
+
+    fn opened_in(&self, name: &ResourceName, open: &mut Option<Arc<StoredStream>>) -> Result<Arc<StoredStream>> {
+        if let Some(stream) = open {
+            return Ok(stream.clone());
+        }
+        let folder = Folder::new(&self.host, name);
+        let config = folder.config(&self.host)?.ok_or_else(|| Self::unknown(name))?;
+        self.make_room(name)?;
+        let stream = StoredStream::open(&self.host, folder, config, &self.committer, self.maintenance.bell(name))?;
+        self.maintenance.look_after(&stream);
+        *open = Some(stream.clone());
+        Ok(stream)
+    }
+
+    /// Closes streams that nobody holds, the one that was asked for least lately first, until one more may be open.
+    fn make_room(&self, name: &ResourceName) -> Result<()> {
+        let mut slots: Vec<_> = locked(&self.table).slots.values().cloned().collect();
+        slots.sort_by_key(|slot| slot.asked.load(std::sync::atomic::Ordering::Relaxed));
+        // One that is locked is being opened, or closed: it counts as open.
+        let is_open = |slot: &Arc<Slot>| slot.open.try_lock().map_or(true, |open| open.is_some());
+        let mut count = slots.iter().filter(|slot| is_open(slot)).count();
+        for slot in slots {
+            // The one that is to be opened is among them.
+            if count <= self.host.options.streams_open_max {
+                return Ok(());
+            }
+            let Ok(mut open) = slot.open.try_lock() else { continue };
+            if open.as_ref().is_some_and(|stream| Arc::strong_count(stream) == 1) {
+                let stream = open.take().expect("looked at just now");
+                stream.close()?;
+                count -= 1;
+            }
+        }
+        if count <= self.host.options.streams_open_max {
+            return Ok(());
+        }
+        let max = self.host.options.streams_open_max;
+        Err(Error::Limit {
+            reason: format!("{max} streams are in use, and `{name}` is one more; raise `streams_open_max`"),
+        })
+    }
+
+    fn create(&self, name: &ResourceName, config: &StreamConfig) -> Result<StreamInfo> {
+        check_config(name.as_str(), config)?;
+        let slot = self.slot(name)?;
+        let mut open = locked(&slot.open);
+        if self.is_there(name) {
+            let stream = self.opened_in(name, &mut open)?;
+            if *stream.config() == *config {
+                return Ok(stream.info());
+            }
+            return Err(Error::StreamExists { stream: name.to_string() });
+        }
+        self.check_count()?;
+        let folder = Folder::new(&self.host, name);
+        folder.begin(&self.host)?;
+        folder.write_config(&self.host, config)?;
+        locked(&self.table).names.insert(name.clone());
+        Ok(self.opened_in(name, &mut open)?.info())
+    }
+
+    fn check_count(&self) -> Result<()> {
+        let max = self.host.options.streams_max;
+        if locked(&self.table).names.len() >= max {
+            let reason = format!("there are {max} streams already; delete one, or raise `streams_max`");
+            return Err(Error::Limit { reason });
+        }
+        Ok(())
+    }
+
+    fn alter(&self, name: &ResourceName, config: &StreamConfig) -> Result<StreamInfo> {
+        check_config(name.as_str(), config)?;
+        let stream = self.opened(name)?;
+        stream.alter(config, &self.committer)?;
+        Ok(stream.info())
+    }
+
+    fn delete(&self, name: &ResourceName) -> Result<()> {
+        let slot = self.slot(name)?;
+        let mut open = locked(&slot.open);
+        if !self.is_there(name) {
+            return Err(Self::unknown(name));
+        }
+        if let Some(stream) = open.take() {
+            stream.abandon();
+            // Whoever maintains it stops at the next look.
+            drop(locked(&stream.upkeep));
+        }
+        locked(&self.table).names.remove(name);
+        Folder::new(&self.host, name).remove(&self.host)
+    }
+
+    /// Makes a stream by filling its folder; nothing is there before all is.
+    fn fill(&self, name: &ResourceName, fill: impl FnOnce(&Folder) -> Result<StreamConfig>) -> Result<StreamInfo> {
+        let slot = self.slot(name)?;
+        let mut open = locked(&slot.open);
+        if self.is_there(name) {
+            return Err(Error::StreamExists { stream: name.to_string() });
+        }
+        self.check_count()?;
+        let folder = Folder::new(&self.host, name);
+        folder.begin(&self.host)?;
+        let filled = fill(&folder).and_then(|config| folder.write_config(&self.host, &config));
+        if let Err(error) = filled {
+            if let Err(left) = folder.finish_removal(&self.host) {
+                tracing::warn!(stream = %name, error = %left, "what was left half made is removed at the next start");
+            }
+            return Err(error);
+        }
+        locked(&self.table).names.insert(name.clone());
+        Ok(self.opened_in(name, &mut open)?.info())
+    }
+
+    fn close(&self) -> Result<()> {
+        let mut table = locked(&self.table);
+        table.is_closed = true;
+        let slots: Vec<_> = table.slots.values().cloned().collect();
+        drop(table);
+        let mut closed = Ok(());
+        for slot in slots {
+            if let Some(stream) = locked(&slot.open).take() {
+                closed = closed.and(stream.close());
+            }
+        }
+        closed
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.maintenance.stop();
+        if !locked(&self.table).is_closed
+            && let Err(error) = self.close()
+        {
+            tracing::warn!(%error, "the event log was not closed in order; it recovers at the next start");
+        }
+    }
+}
+
+#[async_trait]
+impl Engine for JournalEngine {
+    async fn create(&self, name: &ResourceName, config: &StreamConfig) -> Result<StreamInfo> {
+        let (inner, name, config) = (self.inner.clone(), name.clone(), config.clone());
+        blocking(move || inner.create(&name, &config)).await
+    }
+
+    async fn alter(&self, name: &ResourceName, config: &StreamConfig) -> Result<StreamInfo> {
+        let (inner, name, config) = (self.inner.clone(), name.clone(), config.clone());
+        blocking(move || inner.alter(&name, &config)).await
+    }
+
+    async fn delete(&self, name: &ResourceName) -> Result<()> {
+        let (inner, name) = (self.inner.clone(), name.clone());
+        blocking(move || inner.delete(&name)).await
+    }
+
+    async fn names(&self, after: Option<&ResourceName>, max: usize) -> Result<Vec<ResourceName>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let table = locked(&self.inner.table);
+        Ok(table.names.range::<ResourceName, _>((from, Bound::Unbounded)).take(max).cloned().collect())
+    }
+
+    async fn stream(&self, name: &ResourceName) -> Result<Arc<dyn Stream>> {
+        if self.inner.is_there(name)
+            && let Ok(open) = self.inner.slot(name)?.open.try_lock()
+            && let Some(stream) = &*open
+        {
+            return Ok(Arc::new(JournalStream::new(stream.clone())));
+        }
+        let (inner, name) = (self.inner.clone(), name.clone());
+        let stream = blocking(move || inner.opened(&name)).await?;
+        Ok(Arc::new(JournalStream::new(stream)))
+    }
+
+    async fn restore(&self, name: &ResourceName, source: &Path, progress: ProgressSink) -> Result<StreamInfo> {
+        let (inner, name, source) = (self.inner.clone(), name.clone(), source.to_owned());
+        cancellable(progress, move |go_on| {
+            inner.fill(&name, |folder| backup::restore(&inner.host, folder, &source, go_on))
+        })
+        .await
+    }
+
+    async fn import(
+        &self,
+        name: &ResourceName,
+        config: &StreamConfig,
+        source: &Path,
+        progress: ProgressSink,
+    ) -> Result<StreamInfo> {
+        let (engine, name, source, config) = (self.clone(), name.clone(), source.to_owned(), config.clone());
+        cancellable(progress, move |go_on| engine.import_now(&name, &config, &source, go_on)).await
+    }
+
+    async fn failed(&self) -> Error {
+        let mut failed = self.inner.host.failed();
+        let mut committer = self.inner.committer.failed();
+        loop {
+            let first = failed.borrow_and_update().clone();
+            let of_a_helper = committer.borrow_and_update().clone().map(|error| super::explain("*", error));
+            if let Some(error) = first.or(of_a_helper) {
+                return error;
+            }
+            // Both senders live as long as this does.
+            tokio::select! {
+                _ = failed.changed() => {}
+                _ = committer.changed() => {}
+            }
+        }
+    }
+
+    async fn close(&self) -> Result<()> {
+        let inner = self.inner.clone();
+        blocking(move || inner.close()).await
+    }
+}
