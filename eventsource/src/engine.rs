@@ -441,3 +441,6 @@ pub(crate) mod serde_bytes_compat {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,6 +47,7 @@ impl Bell {
 
 impl Maintenance {
     /// Without a thread: for tests, which maintain by hand.
+    #[cfg(test)]
     pub(crate) fn idle() -> Self {
         Self { shared: Arc::default(), thread: None }
     }
