@@ -422,6 +422,8 @@ pub(crate) enum CursorAct {
     List(Option<String>),
     /// Durable once it is answered.
     Commit(String, u64),
+    /// The same with what the owner keeps beside: name, offset, state.
+    Keep(String, u64, ByteString),
     Remove(String),
 }
 
@@ -431,6 +433,20 @@ pub(crate) struct Cursors {
     pub(crate) cursors: Vec<(String, u64)>,
     #[serde(default)]
     pub(crate) more: bool,
+    /// What the owner of the one that was asked for keeps with it.
+    #[serde(default, skip_serializing_if = "ByteString::is_empty")]
+    pub(crate) state: ByteString,
+}
+
+/// Bytes as one CBOR byte string.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct ByteString(#[serde(with = "crate::engine::serde_bytes_compat")] pub(crate) Vec<u8>);
+
+impl ByteString {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// Asks for something that takes long; answered with what came of it.

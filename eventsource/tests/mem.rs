@@ -303,6 +303,10 @@ async fn cursors_are_kept_and_followed_from() {
     assert_eq!(log.cursors(&stream).await.unwrap(), [("another".to_owned(), 3), ("reader".to_owned(), 7)]);
     let follower = log.follow_from_cursor(&stream, &reader, Position::Start, FollowOptions::default());
     assert_eq!(event(&mut follower.await.unwrap()).await.offset, 7);
+    assert_eq!(log.kept_cursor(&stream, &reader).await.unwrap(), Some((7, Vec::new())));
+    log.keep_cursor(&stream, &reader, 8, "place 8").await.unwrap();
+    assert_eq!(log.kept_cursor(&stream, &reader).await.unwrap(), Some((8, b"place 8".to_vec())));
+    assert_eq!(log.cursor(&stream, &reader).await.unwrap(), Some(8));
     log.remove_cursor(&stream, &reader).await.unwrap();
     assert_eq!(log.cursor(&stream, &reader).await.unwrap(), None);
     let beyond = log.commit_cursor(&stream, &reader, 11).await;

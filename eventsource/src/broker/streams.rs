@@ -9,8 +9,8 @@ use super::Shared;
 use super::attachment::{LogAttachment, name};
 use super::calls::Answer;
 use crate::protocol::{
-    Asks, CursorAct, CursorAsk, Cursors, List, Names, OpenProducer, Position, Read, StreamAct, StreamAsk, batch_head,
-    failure_of, pair_head,
+    Asks, ByteString, CursorAct, CursorAsk, Cursors, List, Names, OpenProducer, Position, Read, StreamAct, StreamAsk,
+    batch_head, failure_of, pair_head,
 };
 use crate::selection::Selection;
 use crate::{Cursor, CursorUpdate, Error, Filter, ReadLimits, Result, Stream};
@@ -74,9 +74,10 @@ impl LogAttachment {
         let (_, ask): (_, CursorAsk) = read_call(record)?;
         let stream = name(&ask.stream)?;
         match &ask.act {
-            CursorAct::Get(cursor) | CursorAct::Commit(cursor, _) | CursorAct::Remove(cursor) => {
-                name(cursor).map(drop)?
-            }
+            CursorAct::Get(cursor)
+            | CursorAct::Commit(cursor, _)
+            | CursorAct::Keep(cursor, ..)
+            | CursorAct::Remove(cursor) => name(cursor).map(drop)?,
             CursorAct::List(after) => after.as_deref().map_or(Ok(()), |after| name(after).map(drop))?,
         }
         self.check(Asks::Cursor(&ask.stream))?;
@@ -188,9 +189,11 @@ async fn cursors(stream: &dyn Stream, act: CursorAct) -> Result<Answer> {
     match act {
         CursorAct::Get(name) => {
             let found = stream.cursor(&key(&name)).await?;
-            Ok(Answer::of(&Cursors {
-                cursors: found.map(|cursor| (name, cursor.offset)).into_iter().collect(),
-                more: false,
+            Ok(Answer::of(&match found {
+                None => Cursors::default(),
+                Some(Cursor { offset, state, .. }) => {
+                    Cursors { cursors: vec![(name, offset)], more: false, state: ByteString(state) }
+                }
             }))
         }
         CursorAct::List(after) => {
@@ -201,18 +204,21 @@ async fn cursors(stream: &dyn Stream, act: CursorAct) -> Result<Answer> {
                 .iter()
                 .map_while(|(name, cursor)| Some((name.strip_prefix(CURSOR_PREFIX)?.to_owned(), cursor.offset)))
                 .collect();
-            Ok(Answer::of(&Cursors { more: more && cursors.len() == found.len(), cursors }))
+            Ok(Answer::of(&Cursors { more: more && cursors.len() == found.len(), cursors, ..Cursors::default() }))
         }
-        CursorAct::Commit(name, offset) => {
-            let range = *stream.range().borrow();
-            if offset > range.next {
-                let (first, next) = (range.first, range.next);
-                return Err(Error::OutOfRange { stream: stream.name().to_string(), requested: offset, first, next });
-            }
-            store(stream, key(&name), Some(Cursor { offset, ..Cursor::default() })).await
-        }
+        CursorAct::Commit(name, offset) => keep(stream, key(&name), offset, Vec::new()).await,
+        CursorAct::Keep(name, offset, state) => keep(stream, key(&name), offset, state.0).await,
         CursorAct::Remove(name) => store(stream, key(&name), None).await,
     }
+}
+
+async fn keep(stream: &dyn Stream, name: String, offset: u64, state: Vec<u8>) -> Result<Answer> {
+    let range = *stream.range().borrow();
+    if offset > range.next {
+        let (first, next) = (range.first, range.next);
+        return Err(Error::OutOfRange { stream: stream.name().to_string(), requested: offset, first, next });
+    }
+    store(stream, name, Some(Cursor { offset, state, ..Cursor::default() })).await
 }
 
 async fn store(stream: &dyn Stream, name: String, cursor: Option<Cursor>) -> Result<Answer> {

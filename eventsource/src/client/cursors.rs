@@ -3,7 +3,7 @@
 use sinew_session::ResourceName;
 
 use super::{FollowOptions, Log};
-use crate::protocol::{CursorAct, CursorAsk, Cursors, Position, verb};
+use crate::protocol::{ByteString, CursorAct, CursorAsk, Cursors, Position, verb};
 use crate::{Follower, Result};
 
 impl Log {
@@ -14,6 +14,32 @@ impl Log {
     /// the answer did not come: commit again.
     pub async fn commit_cursor(&self, stream: &ResourceName, name: &ResourceName, offset: u64) -> Result<()> {
         self.cursors_call(stream, CursorAct::Commit(name.to_string(), offset), false).await.map(drop)
+    }
+
+    /// The same with a state of the owner's, at most 8 KiB: it is given back by [`kept_cursor`](Self::kept_cursor), and
+    /// nobody else looks at it. One round trip, durable when it returns.
+    ///
+    /// # Errors
+    /// As [`commit_cursor`](Self::commit_cursor).
+    pub async fn keep_cursor(
+        &self,
+        stream: &ResourceName,
+        name: &ResourceName,
+        offset: u64,
+        state: impl Into<Vec<u8>>,
+    ) -> Result<()> {
+        let act = CursorAct::Keep(name.to_string(), offset, ByteString(state.into()));
+        // Done twice it is the same.
+        self.cursors_call(stream, act, true).await.map(drop)
+    }
+
+    /// The offset and the state that were kept under `name`, if they were.
+    ///
+    /// # Errors
+    /// As [`cursor`](Self::cursor).
+    pub async fn kept_cursor(&self, stream: &ResourceName, name: &ResourceName) -> Result<Option<(u64, Vec<u8>)>> {
+        let found = self.cursors_call(stream, CursorAct::Get(name.to_string()), true).await?;
+        Ok(found.cursors.into_iter().next().map(|(_, offset)| (offset, found.state.0)))
     }
 
     /// The offset that was kept under `name`, if one was.

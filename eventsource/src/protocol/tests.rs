@@ -90,6 +90,7 @@ fn requests_and_answers_come_back_as_they_were() {
         CursorAct::Get("c".into()),
         CursorAct::List(None),
         CursorAct::Commit("c".into(), 7),
+        CursorAct::Keep("c".into(), 7, ByteString(vec![1, 2])),
         CursorAct::Remove("c".into()),
     ] {
         check(&CursorAsk { stream: "s".into(), act });
