@@ -7,7 +7,7 @@ use std::str::FromStr;
 use crate::{Error, Result};
 
 /// The longest address, in bytes: a path of the longest kind and its options.
-pub const ADDRESS_BYTES_MAX: usize = 8 * 1024;
+pub const ADDRESS_BYTES_MAX: usize = 4 * 1024;
 
 /// A parsed address. `%3F` stands for a question mark in the target, `%26` for `&` in a value, `%25` for `%`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self> {
         let fault = |why: &str| Error::Address { address: text.chars().take(200).collect(), why: why.into() };
         if text.len() > ADDRESS_BYTES_MAX {
-            return Err(fault("it has more than 8 KiB"));
+            return Err(fault("it has more than 4 KiB"));
         }
         let (scheme, rest) = text.split_once(':').ok_or_else(|| {
             fault("write it as scheme:target, as in log:orders, bus:news.>, file:events.jsonl or stdin:")

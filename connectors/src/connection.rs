@@ -150,8 +150,11 @@ impl Connection {
             }
             _ => self.mark = first_mark(&standing, origin)?,
         }
-        retried!(self, self.source.start(&standing))?;
+        let begins = retried!(self, self.source.start(&standing))?;
         if standing.mark.is_none() {
+            if self.mark.count == 0 {
+                self.mark.position = begins;
+            }
             // So that a name is this connection's from now on.
             self.remember().await?;
         }

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
-use crate::{Batch, BatchLimits, Mark, Result, Standing};
+use crate::{Batch, BatchLimits, Mark, Position, Result, Standing};
 
 /// Where items come from.
 #[async_trait]
@@ -26,11 +26,12 @@ pub trait Source: Send + Debug {
 
     /// Goes to where the sink stands, so that [`next`](Self::next) gives what comes behind. One that can go anywhere asks
     /// [`Standing::resume`], or goes behind [`last_offset`](Standing::last_offset); one that cannot begins now, and says so
-    /// by a [`Lost::Unknown`](crate::Lost) where there was a run before. Called once, before `next`.
+    /// by a [`Lost::Unknown`](crate::Lost) where there was a run before. Called once, before `next`. Gives the place where
+    /// it stands, which is remembered where nothing was before; a default one where there are no places.
     ///
     /// # Errors
     /// Why it cannot; a retryable error is followed by another call.
-    async fn start(&mut self, standing: &Standing) -> Result<()>;
+    async fn start(&mut self, standing: &Standing) -> Result<Position>;
 
     /// The next batch, when there is something; `None` at the end. Items keep their order, and none is given twice.
     ///

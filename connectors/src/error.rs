@@ -175,13 +175,14 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::FileInUse { .. } => true,
-            // A disk that is full has room again some time; nothing else of a file mends itself.
+            // A disk that is full has room again some time, ours and the server's; nothing else of a file mends itself.
             Self::File { cause, .. } => {
                 matches!(
                     cause.kind(),
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::Interrupted
                 )
             }
+            Self::Log(sinew_eventsource::Error::NoSpace { .. }) => true,
             Self::Bus(error) => error.is_retryable(),
             Self::Log(error) => error.is_retryable(),
             Self::Session(error) => error.is_retryable(),

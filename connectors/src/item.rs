@@ -117,7 +117,7 @@ pub struct Mark {
 }
 
 /// The largest mark, in bytes: what a cursor keeps.
-pub const MARK_BYTES_MAX: usize = 16 * 1024;
+pub const MARK_BYTES_MAX: usize = 8 * 1024;
 
 impl Mark {
     /// The position; `None` for the source's beginning.

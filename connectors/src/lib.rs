@@ -52,7 +52,9 @@ mod worker;
 pub use record::LINE_BYTES_MAX;
 mod bus;
 mod file;
+mod log;
 mod recording;
+mod stamp;
 mod stream;
 pub use recording::{Messages, Recording, replay_file, stream_from_file, stream_to_file};
 pub mod blocking;
@@ -75,6 +77,12 @@ const BUILT_IN: &[Plugin] = &[
         about: "lines of a file, gzip when it ends in .gz: file:PATH?format&from&follow; format is record, object or raw",
         source: Some(file::source::make),
         sink: Some(file::sink::make),
+    },
+    Plugin {
+        scheme: "log",
+        about: "events of a stream: log:STREAM?from&to&filter&key&follow; to it: log:STREAM?create&stamp",
+        source: Some(log::source::make),
+        sink: Some(log::sink::make),
     },
     Plugin {
         scheme: "stdin",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use sinew_bus::Bus;
+use sinew_eventsource::Log;
 use sinew_session::ResourceName;
 
 use crate::{Address, Error, Result, Sink, Source};
@@ -16,6 +17,8 @@ pub struct Context {
     pub name: Option<ResourceName>,
     /// The bus, where there is one.
     pub bus: Option<Bus>,
+    /// The event log, where there is one.
+    pub log: Option<Log>,
 }
 
 impl Context {
@@ -25,6 +28,14 @@ impl Context {
     /// `NoService`.
     pub fn bus(&self, address: &Address) -> Result<Bus> {
         self.bus.clone().ok_or_else(|| Error::NoService { address: address.to_string(), service: "the bus" })
+    }
+
+    /// The event log.
+    ///
+    /// # Errors
+    /// `NoService`.
+    pub fn log(&self, address: &Address) -> Result<Log> {
+        self.log.clone().ok_or_else(|| Error::NoService { address: address.to_string(), service: "the event log" })
     }
 }
 

@@ -9,7 +9,8 @@ use crate::format::{Lines, SINK_OPTIONS, SOURCE_OPTIONS};
 use crate::record::{Entry, LINE_BYTES_MAX};
 use crate::worker::Worker;
 use crate::{
-    Address, BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, BatchLimits, Context, Error, Result, Sink, Source, Standing,
+    Address, BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, BatchLimits, Context, Error, Position, Result, Sink, Source,
+    Standing,
 };
 
 /// Batches that were read and wait to be moved.
@@ -63,14 +64,14 @@ impl Source for StreamSource {
     }
 
     /// The stream comes once: what an earlier run read and did not move is gone.
-    async fn start(&mut self, _: &Standing) -> Result<()> {
+    async fn start(&mut self, _: &Standing) -> Result<Position> {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD_MAX);
         if let Some(input) = self.input.take() {
             let lines = self.lines.clone();
             std::thread::spawn(move || read(input, &lines, &sender));
             self.batches = Some(batches);
         }
-        Ok(())
+        Ok(Position::default())
     }
 
     async fn next(&mut self, _: BatchLimits) -> Result<Option<Batch>> {

@@ -59,10 +59,10 @@ impl Source for Numbers {
         Ok(self.0.lock().unwrap().kept.clone())
     }
 
-    async fn start(&mut self, standing: &Standing) -> Result<()> {
+    async fn start(&mut self, standing: &Standing) -> Result<Position> {
         let (position, skip) = standing.resume()?;
         self.0.lock().unwrap().next = position.map_or(0, |position| position.0.parse().unwrap()) + skip;
-        Ok(())
+        Ok(Position::default())
     }
 
     async fn next(&mut self, limits: BatchLimits) -> Result<Option<Batch>> {
@@ -322,7 +322,7 @@ sinew_connectors::submit! {
 async fn a_linked_connector_is_found_by_its_scheme() {
     let registry = Registry::linked().unwrap();
     let schemes: Vec<_> = registry.plugins().map(|plugin| plugin.scheme).collect();
-    assert_eq!(schemes, ["bus", "file", "numbers", "stdin", "stdout"]);
+    assert_eq!(schemes, ["bus", "file", "log", "numbers", "stdin", "stdout"]);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("numbers.jsonl");
     let (from, to) = ("numbers:".parse().unwrap(), format!("file:{}", path.display()).parse().unwrap());
@@ -340,7 +340,7 @@ fn what_cannot_be_found_says_what_there_is() {
     let source = |text: &str| registry.source(&text.parse().unwrap(), &context).unwrap_err().to_string();
     assert_eq!(
         source("kafka:orders"),
-        "no connector for `kafka:orders`: this program knows bus, file, numbers, stdin, stdout"
+        "no connector for `kafka:orders`: this program knows bus, file, log, numbers, stdin, stdout"
     );
     assert_eq!(source("stdout:"), "`stdout:` cannot be a source: `stdout` is a sink alone");
     assert_eq!(source("bus:a.>"), "`bus:a.>` needs the bus, and there is none: connect to a server that offers it");

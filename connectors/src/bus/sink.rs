@@ -2,14 +2,10 @@
 //! knows whether the server has it.
 
 use async_trait::async_trait;
-use sinew_bus::{Bus, Headers, PublishOptions, Subject};
+use sinew_bus::{Bus, PublishOptions, Subject};
 
-use crate::{Address, Batch, Context, Error, Item, Result, Sink, Standing};
-
-/// Headers that the option `stamp` adds: with them a subscriber knows what it has heard before.
-pub(crate) const OFFSET_HEADER: &str = "sinew-offset";
-pub(crate) const TIMESTAMP_HEADER: &str = "sinew-timestamp";
-pub(crate) const KEY_HEADER: &str = "sinew-key";
+use crate::stamp::stamped;
+use crate::{Address, Batch, Context, Error, Result, Sink, Standing};
 
 /// Publishes.
 #[derive(Debug)]
@@ -31,19 +27,6 @@ impl BusSink {
     pub(crate) fn new(bus: Bus) -> Self {
         Self { bus, subject: None, stamp: false, taken: 0 }
     }
-
-    fn headers(&self, item: &Item) -> Result<Headers> {
-        let mut headers = item.headers.clone();
-        if self.stamp {
-            let texts = [(OFFSET_HEADER, item.offset), (TIMESTAMP_HEADER, item.timestamp)];
-            let texts = texts.into_iter().filter_map(|(name, number)| Some((name, number?.to_string().into_bytes())));
-            let key = item.key.as_ref().map(|key| (KEY_HEADER, key.to_vec()));
-            for (name, value) in texts.chain(key) {
-                headers.insert(name, value).map_err(sinew_bus::Error::from)?;
-            }
-        }
-        Ok(headers)
-    }
 }
 
 #[async_trait]
@@ -55,7 +38,7 @@ impl Sink for BusSink {
     async fn write(&mut self, batch: &Batch) -> Result<()> {
         for (number, item) in (self.taken + 1..).zip(&batch.items) {
             let subject = self.subject.as_ref().or(item.subject.as_ref()).ok_or(Error::NoSubject { item: number })?;
-            let options = PublishOptions { headers: self.headers(item)?, retain: false };
+            let options = PublishOptions { headers: stamped(item, self.stamp)?, retain: false };
             self.bus.publish_with(subject, item.payload.clone(), &options).await?;
         }
         // What was lost in a cut, or not permitted, is told here.

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use sinew_bus::{Bus, Delivery, Gap, Overflow, Pattern, SubscribeOptions, Subscription};
 
-use crate::{Address, Batch, BatchLimits, Context, Item, Lost, Result, Source, Standing};
+use crate::{Address, Batch, BatchLimits, Context, Item, Lost, Position, Result, Source, Standing};
 
 /// A subscription.
 #[derive(Debug)]
@@ -58,12 +58,12 @@ impl Source for BusSource {
     }
 
     /// What was published before is gone; where there was a run before, nobody has counted it.
-    async fn start(&mut self, standing: &Standing) -> Result<()> {
+    async fn start(&mut self, standing: &Standing) -> Result<Position> {
         self.subscription = Some(self.bus.subscribe_with(&self.pattern, self.options.clone()).await?);
         if standing.mark.is_some() || standing.moved() > 0 {
             self.lost.push_back(Lost::Unknown);
         }
-        Ok(())
+        Ok(Position::default())
     }
 
     async fn next(&mut self, limits: BatchLimits) -> Result<Option<Batch>> {

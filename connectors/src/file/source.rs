@@ -56,9 +56,11 @@ impl Source for FileSource {
         self.origin.clone()
     }
 
-    async fn start(&mut self, standing: &Standing) -> Result<()> {
+    async fn start(&mut self, standing: &Standing) -> Result<Position> {
         let standing = standing.clone();
-        self.reading.run(move |reading| reading.start(&standing).map(|()| Read::Waiting)).await.map(drop)
+        self.reading.run(move |reading| reading.start(&standing).map(|()| Read::Waiting)).await?;
+        // The beginning, which needs no words.
+        Ok(Position::default())
     }
 
     async fn next(&mut self, limits: BatchLimits) -> Result<Option<Batch>> {
