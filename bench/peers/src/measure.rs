@@ -1,7 +1,9 @@
 //! What is measured, the same for every system: one file for each kind. The client program runs one of them and prints
 //! its figures; server and client never share a process.
 
+mod appends;
 mod ping_pong;
+mod replay;
 mod requests;
 mod stream;
 
@@ -84,7 +86,12 @@ impl Progress {
 
     /// One round trip or answer took so long.
     pub(crate) fn record(&self, took: Duration) {
-        self.count.fetch_add(1, Ordering::Relaxed);
+        self.record_many(1, took);
+    }
+
+    /// So many that came together took so long.
+    pub(crate) fn record_many(&self, count: u64, took: Duration) {
+        self.count.fetch_add(count, Ordering::Relaxed);
         if self.measuring.load(Ordering::Relaxed) {
             let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
             times.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
@@ -108,6 +115,16 @@ pub(crate) fn run<P: crate::peer::Peer>(order: &Order) -> Outcome<Figures> {
         Workload::Stream { size, subscribers } => stream::run::<P>(order, size, subscribers),
         Workload::PingPong { size } => ping_pong::run::<P>(order, size),
         Workload::Requests { .. } => Err("this system has no request/reply".into()),
+        Workload::Append { .. } | Workload::Replay { .. } => Err("this system stores nothing".into()),
+    }
+}
+
+/// What is stored and given again.
+pub(crate) fn run_log<K: crate::peer::Keeps>(order: &Order) -> Outcome<Figures> {
+    match order.workload {
+        Workload::Append { size, in_flight, batch } => appends::run::<K>(order, size, in_flight, batch),
+        Workload::Replay { size } => replay::run::<K>(order, size),
+        _ => Err("this system only stores".into()),
     }
 }
 
@@ -150,11 +167,16 @@ impl Sides {
 
     /// Waits until `count` sides have told `what`.
     fn wait(&self, count: usize, what: Told) -> Outcome {
-        let deadline = Instant::now() + EDGE;
+        self.wait_within(EDGE, count, what)
+    }
+
+    /// As [`wait`](Self::wait), with a patience of its own.
+    fn wait_within(&self, patience: Duration, count: usize, what: Told) -> Outcome {
+        let deadline = Instant::now() + patience;
         for at in 0..count {
             let (name, told) = match self.tells.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(told) => told,
-                Err(_) => return Err(format!("only {at} of {count} sides told {what:?} within {EDGE:?}").into()),
+                Err(_) => return Err(format!("only {at} of {count} sides told {what:?} within {patience:?}").into()),
             };
             let told = told.map_err(|error| format!("{name}: {error}"))?;
             if told != what {

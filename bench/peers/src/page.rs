@@ -48,6 +48,13 @@ QUIC always encrypts; \"no keys\" means that nobody proves who he is.
 The `lan` and `wan` presets are made for other networks than the loopback they are measured on here.
 NATS, zenoh and Redis run with the configurations in `bench/peers/config`, which are their defaults but for ports and what the cap needs.
 zenoh's router gives requests to one of those who answer as it chooses; Redis has no request/reply.
+
+Appends are counted when they are acknowledged, and afterwards the stream is read from its start: a run in which an acknowledged event is lost, doubled or out of order fails.
+Sinew acknowledges what is synced to disk; NATS JetStream and Redis Streams are measured as they come (`sync_interval` two minutes, `appendfsync everysec`) and with `always`.
+Batches are each system's own: atomic batch publish of NATS, `MULTI` of Redis; 16 of them are under way.
+A replay reads 300,000 events from the start, over and over; when they were synced does not matter there.
+An `fdatasync` after a write of 4 KiB takes {sync} where the servers store.
+
 The clients are those of each system: `async-nats`, `zenoh` (callbacks; `express` for ping-pong), the `redis` crate's blocking connection (pipelines of 128), blocking sockets of the `zmq` crate, and Sinew's own.
 Sinew's subscribers ask for a window of 16 MiB, since a subscription's queue at the server is as large as the cap.
 
@@ -73,6 +80,7 @@ Raw results are kept as JSON in `target/peers/results`.
         date = machine.date,
         commit = machine.commit,
         tables = tables(results),
+        sync = sync(machine.sync_micros),
         processor = machine.processor,
         cores = machine.cores,
         memory = machine.memory_gib,
@@ -101,14 +109,27 @@ pub(crate) fn tables(results: &Results) -> String {
     table(&mut out, "Request/reply, many in flight", "answers", results, &many, |summary, workload| {
         shown(summary.value, workload.unit())
     });
+    let logs = of(|workload| workload.is_log() && workload.unit() != Unit::Microseconds).collect::<Vec<_>>();
+    table(&mut out, "Event log", "events acknowledged, or read", results, &logs, |summary, workload| {
+        shown(summary.value, workload.unit())
+    });
     let all = of(|_| true).collect::<Vec<_>>();
     let title = "Server processor time";
-    table(&mut out, title, "seconds for a million messages, round trips or answers", results, &all, |summary, _| {
-        format!("{:.2}", summary.server_cpu.median)
-    });
+    table(
+        &mut out,
+        title,
+        "seconds for a million messages, round trips, answers or events",
+        results,
+        &all,
+        |summary, _| format!("{:.2}", summary.server_cpu.median),
+    );
     memory(&mut out, results);
     left_out(&mut out, results);
     out
+}
+
+fn sync(micros: f64) -> String {
+    if micros > 0.0 { format!("{micros:.0} µs (median)") } else { "an unknown time".into() }
 }
 
 fn target_table(out: &mut String, verdicts: &[Verdict]) {
@@ -119,7 +140,8 @@ fn target_table(out: &mut String, verdicts: &[Verdict]) {
     out.push_str("| workload | ours | theirs | wanted | ratio | verdict |\n|---|---|---|---|---|---|\n");
     for verdict in verdicts {
         let Verdict { title, ours, theirs, wanted, ratio, .. } = verdict;
-        let _ = writeln!(out, "| {title} | {ours} | {theirs} | {wanted} | {ratio:.2} | {} |", verdict.text());
+        let ratio = if theirs.is_empty() { number(*ratio) } else { format!("{ratio:.2}") };
+        let _ = writeln!(out, "| {title} | {ours} | {theirs} | {wanted} | {ratio} | {} |", verdict.text());
     }
     out.push('\n');
 }

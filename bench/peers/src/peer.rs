@@ -3,15 +3,19 @@
 //! Each side of a measurement (one publisher, one subscriber, …) has a thread and a connection of its own, for all
 //! systems alike. Where a client library wants an asynchronous runtime it gets a current-thread one on that thread.
 
+mod jet_stream;
 mod nats;
 mod raw;
 mod redis;
+mod redis_stream;
 mod sinew;
 mod zenoh;
 
+pub(crate) use jet_stream::JetStream;
 pub(crate) use nats::Nats;
 pub(crate) use raw::{Raw, proxy};
 pub(crate) use redis::Redis;
+pub(crate) use redis_stream::RedisStream;
 pub(crate) use sinew::Sinew;
 pub(crate) use zenoh::Zenoh;
 
@@ -66,8 +70,39 @@ pub(crate) trait Peer: Sized + 'static {
 
     /// Runs one side of a measurement on this thread.
     fn block_on<F: Future>(side: F) -> F::Output {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime needs no more than the thread has").block_on(side)
+        run_here(side)
+    }
+}
+
+/// Runs one side of a measurement on this thread, in a runtime of its own.
+pub(crate) fn run_here<F: Future>(side: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime needs no more than the thread has").block_on(side)
+}
+
+/// A system that stores events in order and gives them again.
+pub(crate) trait Keeps: 'static {
+    type Appender: Append;
+
+    /// A connection that appends to the stream of the measurement, which is made where it is not there.
+    async fn appender(place: &Place) -> Outcome<Self::Appender>;
+
+    /// Gives every stored body from the first on to `heard`, until that says `false`; in the way that is fastest for the
+    /// system.
+    async fn replay(place: &Place, heard: impl FnMut(&[u8]) -> bool) -> Outcome;
+}
+
+/// The side that appends.
+pub(crate) trait Append {
+    /// Appends and waits until it is acknowledged.
+    async fn append(&self, body: Bytes) -> Outcome;
+
+    /// Appends all of them or none, and waits until they are acknowledged.
+    async fn append_batch(&self, bodies: Vec<Bytes>) -> Outcome;
+
+    /// Leaves in order.
+    async fn finish(&self) -> Outcome {
+        Ok(())
     }
 }
 

@@ -156,6 +156,7 @@ pub(crate) mod tests {
             commit: "abc".into(),
             date: "2000-01-01 00:00 UTC".into(),
             load: ("0.1".into(), "0.2".into()),
+            sync_micros: 200.0,
         };
         let memory = Memory { now: 8 << 20, peak: 9 << 20 };
         let run = |(system, rate): &(&str, f64)| Run {
@@ -196,7 +197,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_summary_is_in_the_unit_of_its_workload() {
-        let [small, .., large, _, ping, _, _] = workload::ALL.map(|(_, _, workload)| workload);
+        let [small, _, _, _, large, _, ping, ..] = workload::ALL.map(|(_, _, workload)| workload);
         let value =
             |workload, rate| made_up(workload, &[("nats", rate)]).summary("nats", workload).unwrap().value.median;
         assert_eq!(value(small, 1000.0), 1000.0);

@@ -66,18 +66,18 @@ impl Programs {
 fn name(kind: Kind) -> &'static str {
     match kind {
         Kind::Sinew(_) => "sinew",
-        Kind::Nats => NATS.name,
+        Kind::Nats | Kind::JetStream(_) => NATS.name,
         Kind::Zenoh => ZENOH.name,
-        Kind::Redis => REDIS.name,
+        Kind::Redis | Kind::RedisStream(_) => REDIS.name,
         Kind::Raw => "raw",
     }
 }
 
 fn program(kind: Kind) -> Option<Program> {
     match kind {
-        Kind::Nats => Some(NATS),
+        Kind::Nats | Kind::JetStream(_) => Some(NATS),
         Kind::Zenoh => Some(ZENOH),
-        Kind::Redis => Some(REDIS),
+        Kind::Redis | Kind::RedisStream(_) => Some(REDIS),
         Kind::Sinew(_) | Kind::Raw => None,
     }
 }

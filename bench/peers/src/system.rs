@@ -2,7 +2,8 @@
 
 use crate::Outcome;
 use crate::measure::{self, Figures, Order};
-use crate::peer::{Nats, Raw, Redis, Sinew, Zenoh};
+use crate::peer::{JetStream, Nats, Raw, Redis, RedisStream, Sinew, Zenoh};
+use crate::workload::Workload;
 
 /// One system in one way of running it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,6 +26,19 @@ pub(crate) enum Kind {
     Raw,
     Zenoh,
     Redis,
+    /// When its log is synced.
+    JetStream(Synced),
+    /// When its log is synced.
+    RedisStream(Synced),
+}
+
+/// When a system that stores syncs what it has acknowledged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Synced {
+    /// Some time later: what it does unless it is told.
+    Later,
+    /// Before it acknowledges.
+    Always,
 }
 
 const ZMQ: Kind = Kind::Sinew("zmq://127.0.0.1:0");
@@ -38,7 +52,7 @@ const fn system(name: &'static str, title: &'static str, kind: Kind, secured: bo
 }
 
 /// All, in the order of the page. QUIC always encrypts; without keys nobody proves who he is.
-pub(crate) const ALL: [System; 14] = [
+pub(crate) const ALL: [System; 18] = [
     system("sinew-zmq", "Sinew zmq", ZMQ, false),
     system("sinew-zmq-secured", "Sinew zmq, secured", ZMQ, true),
     system("sinew-ipc", "Sinew zmq+ipc", IPC, false),
@@ -53,7 +67,14 @@ pub(crate) const ALL: [System; 14] = [
     system("raw", "raw libzmq proxy", Kind::Raw, false),
     system("raw-curve", "raw libzmq proxy, CURVE", Kind::Raw, true),
     system("redis", "Redis", Kind::Redis, false),
+    system("jetstream", "NATS JetStream, as it comes", Kind::JetStream(Synced::Later), false),
+    system("jetstream-always", "NATS JetStream, synced", Kind::JetStream(Synced::Always), false),
+    system("redis-everysec", "Redis Streams, each second", Kind::RedisStream(Synced::Later), false),
+    system("redis-always", "Redis Streams, synced", Kind::RedisStream(Synced::Always), false),
 ];
+
+/// Ours that are measured with a log: each transport once with and once without keys.
+const KEEPS: [&str; 4] = ["sinew-zmq", "sinew-zmq-secured", "sinew-quic", "sinew-quic-secured"];
 
 impl System {
     /// The one of this name.
@@ -63,9 +84,18 @@ impl System {
         found.ok_or_else(|| format!("no system `{name}`; there are {}", names()).into())
     }
 
-    /// Whether it has request/reply.
-    pub(crate) fn asks(self) -> bool {
-        self.kind != Kind::Redis
+    /// Whether it has what the workload is about. What is replayed does not depend on when it was synced.
+    pub(crate) fn does(self, workload: Workload) -> bool {
+        match self.kind {
+            Kind::JetStream(synced) | Kind::RedisStream(synced) => match workload {
+                Workload::Append { .. } => true,
+                Workload::Replay { .. } => synced == Synced::Later,
+                _ => false,
+            },
+            Kind::Sinew(_) => !workload.is_log() || KEEPS.contains(&self.name),
+            Kind::Redis => !workload.is_log() && !workload.is_request(),
+            Kind::Nats | Kind::Raw | Kind::Zenoh => !workload.is_log(),
+        }
     }
 
     /// Whether it is ours.
@@ -76,11 +106,14 @@ impl System {
     /// Runs one measurement with its client.
     pub(crate) fn measure(self, order: &Order) -> Outcome<Figures> {
         match self.kind {
+            Kind::Sinew(_) if order.workload.is_log() => measure::run_log::<Sinew>(order),
             Kind::Sinew(_) => measure::run_all::<Sinew>(order),
             Kind::Nats => measure::run_all::<Nats>(order),
             Kind::Raw => measure::run_all::<Raw>(order),
             Kind::Zenoh => measure::run_all::<Zenoh>(order),
             Kind::Redis => measure::run::<Redis>(order),
+            Kind::JetStream(_) => measure::run_log::<JetStream>(order),
+            Kind::RedisStream(_) => measure::run_log::<RedisStream>(order),
         }
     }
 }

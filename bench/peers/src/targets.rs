@@ -1,8 +1,9 @@
-//! The targets for the bus, and how near a run came to each.
+//! The targets for the bus and the log, and how near a run came to each.
 //!
 //! Where a target says "with security on" we compare our secured figure with the same system's plaintext figure where
 //! the target is against NATS core, and with its TLS figure where the target says so: the harder reading of the two.
 
+use crate::page::number;
 use crate::results::Results;
 use crate::workload::Workload;
 
@@ -23,7 +24,7 @@ pub(crate) struct Target {
     workload: &'static str,
     figure: Figure,
     ours: &'static str,
-    /// The best of these counts.
+    /// The best of these counts; where there is none, the factor is the rate itself.
     theirs: &'static [&'static str],
     /// Times theirs: at least for a rate, at most for a time.
     factor: f64,
@@ -85,6 +86,16 @@ const TARGETS: &[Target] = &[
     time(Figure::P50, "sinew-zmq-secured", TLS, 1.0),
     time(Figure::P99, "sinew-zmq-secured", TLS, 1.0),
     time(Figure::P50, "sinew-quic-secured", PLAIN, 1.4),
+    rate("append-64", "sinew-zmq-secured", &["jetstream"], 1.5),
+    rate("append-64", "sinew-quic-secured", &["jetstream"], 1.5),
+    rate("append-64", "sinew-zmq-secured", &["redis-always"], 1.5),
+    rate("append-64", "sinew-quic-secured", &["redis-always"], 1.5),
+    rate("append-64", "sinew-zmq-secured", &["jetstream-always"], 25.0),
+    rate("append-64", "sinew-quic-secured", &["jetstream-always"], 25.0),
+    rate("batches", "sinew-zmq-secured", &[], 1e6),
+    rate("batches", "sinew-quic-secured", &[], 1e6),
+    rate("replay", "sinew-zmq-secured", &["jetstream"], 5.0),
+    rate("replay", "sinew-quic-secured", &["jetstream"], 5.0),
 ];
 
 /// Every target for which the run has both sides.
@@ -98,7 +109,8 @@ impl Target {
         let ours = self.figure(results, self.ours, workload)?;
         let theirs = self.theirs.iter().filter_map(|name| Some((*name, self.figure(results, name, workload)?)));
         let better = |left: &(&str, f64), right: &(&str, f64)| left.1.total_cmp(&right.1);
-        let (theirs, best) = if self.more_is_better() { theirs.max_by(better) } else { theirs.min_by(better) }?;
+        let best = if self.more_is_better() { theirs.max_by(better) } else { theirs.min_by(better) };
+        let (theirs, best) = if self.theirs.is_empty() { ("", 1.0) } else { best? };
         let ratio = ours / best;
         let share = if self.more_is_better() { ratio / self.factor } else { self.factor / ratio };
         Some(Verdict {
@@ -107,10 +119,15 @@ impl Target {
             ours: self.ours,
             theirs,
             ratio,
-            wanted: format!("{} {:.1}", if self.more_is_better() { "≥" } else { "≤" }, self.factor),
+            wanted: self.wanted(),
             reached: share >= 1.0,
             missed_by: (1.0 - share).max(0.0),
         })
+    }
+
+    fn wanted(&self) -> String {
+        let factor = if self.theirs.is_empty() { number(self.factor) } else { format!("{:.1}", self.factor) };
+        format!("{} {factor}", if self.more_is_better() { "≥" } else { "≤" })
     }
 
     fn more_is_better(&self) -> bool {
@@ -177,6 +194,12 @@ mod tests {
         check(2, &[("sinew-zmq", 5e5), ("nats", 4e5), ("raw", 6e5)], &[("sinew-zmq", "raw", "missed by 17 %")]);
         check(2, &[("sinew-zmq", 5e5)], &[]);
         check(2, &[("nats", 5e5)], &[]);
+    }
+
+    #[test]
+    fn a_target_without_a_peer_is_a_rate() {
+        let batches = ALL.iter().position(|(name, ..)| *name == "batches").unwrap();
+        check(batches, &[("sinew-zmq-secured", 8e5)], &[("sinew-zmq-secured", "", "missed by 20 %")]);
     }
 
     #[test]

@@ -12,7 +12,16 @@ pub(crate) enum Workload {
     PingPong { size: usize },
     /// One client asks, two answer.
     Requests { size: usize, in_flight: usize },
+    /// One client appends to a stream, each append acknowledged.
+    Append { size: usize, in_flight: usize, batch: usize },
+    /// One client reads a stream from its start, over and over.
+    Replay { size: usize },
 }
+
+/// Events of a batch, in the system's own kind of batch.
+const BATCH: usize = 64;
+/// Batches under way: as many as NATS takes for one stream, with room.
+const BATCHES: usize = 16;
 
 /// The unit in which a workload is compared.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,7 +39,7 @@ const fn stream(size: usize) -> Workload {
 }
 
 /// All, in the order of the page.
-pub(crate) const ALL: [(&str, &str, Workload); 9] = [
+pub(crate) const ALL: [(&str, &str, Workload); 15] = [
     ("16B", "pub/sub 1 to 1, 16 B", stream(16)),
     ("128B", "pub/sub 1 to 1, 128 B", stream(128)),
     ("1KiB", "pub/sub 1 to 1, 1 KiB", stream(1024)),
@@ -40,6 +49,12 @@ pub(crate) const ALL: [(&str, &str, Workload); 9] = [
     ("ping-pong", "ping-pong, 64 B", Workload::PingPong { size: 64 }),
     ("request-1", "request/reply, 1 in flight, 64 B", Workload::Requests { size: 64, in_flight: 1 }),
     ("request-64", "request/reply, 64 in flight, 64 B", Workload::Requests { size: 64, in_flight: 64 }),
+    ("append-1", "append, 1 in flight, 128 B", Workload::Append { size: 128, in_flight: 1, batch: 1 }),
+    ("append-64", "append, 64 in flight, 128 B", Workload::Append { size: 128, in_flight: 64, batch: 1 }),
+    ("append-64-1KiB", "append, 64 in flight, 1 KiB", Workload::Append { size: 1024, in_flight: 64, batch: 1 }),
+    ("batches", "append batches of 64, 128 B", Workload::Append { size: 128, in_flight: BATCHES, batch: BATCH }),
+    ("batches-1KiB", "append batches of 64, 1 KiB", Workload::Append { size: 1024, in_flight: BATCHES, batch: BATCH }),
+    ("replay", "replay, 128 B", Workload::Replay { size: 128 }),
 ];
 
 impl Workload {
@@ -62,21 +77,33 @@ impl Workload {
         match self {
             Self::Stream { size, .. } if size >= 16 * 1024 => Unit::MegabytesPerSecond,
             Self::Stream { .. } => Unit::MessagesPerSecond,
-            Self::Requests { in_flight, .. } if in_flight > 1 => Unit::MessagesPerSecond,
-            Self::PingPong { .. } | Self::Requests { .. } => Unit::Microseconds,
+            Self::Requests { in_flight, .. } | Self::Append { in_flight, .. } if in_flight > 1 => {
+                Unit::MessagesPerSecond
+            }
+            Self::Replay { .. } => Unit::MessagesPerSecond,
+            Self::PingPong { .. } | Self::Requests { .. } | Self::Append { .. } => Unit::Microseconds,
         }
     }
 
     /// Bytes of a message.
     pub(crate) fn size(self) -> usize {
         match self {
-            Self::Stream { size, .. } | Self::PingPong { size } | Self::Requests { size, .. } => size,
+            Self::Stream { size, .. }
+            | Self::PingPong { size }
+            | Self::Requests { size, .. }
+            | Self::Append { size, .. }
+            | Self::Replay { size } => size,
         }
     }
 
     /// Whether the system needs request/reply for it.
     pub(crate) fn is_request(self) -> bool {
         matches!(self, Self::Requests { .. })
+    }
+
+    /// Whether it is about what is stored.
+    pub(crate) fn is_log(self) -> bool {
+        matches!(self, Self::Append { .. } | Self::Replay { .. })
     }
 }
 

@@ -2,9 +2,12 @@
 
 use bytes::Bytes;
 use futures::FutureExt;
-use sinew::{Bus, Client, Delivery, Executor, Home, Pattern, Subject, SubscribeOptions, Subscription};
+use sinew::{
+    Bus, Client, Delivery, EventBatch, EventBatchBuilder, Executor, FollowOptions, Home, Log, NewEvent, Pattern,
+    Position, ResourceName, StreamConfig, Subject, SubscribeOptions, Subscription,
+};
 
-use super::{Ask, Asks, Over, Peer, Publish, Subscribe};
+use super::{Append, Ask, Asks, Keeps, Over, Peer, Publish, Subscribe};
 use crate::Outcome;
 use crate::place::Place;
 
@@ -30,6 +33,14 @@ pub(crate) struct Speaker {
 pub(crate) struct Listener {
     subscription: Subscription,
     client: Client,
+}
+
+/// A client that appends.
+#[derive(Debug)]
+pub(crate) struct Appender {
+    client: Client,
+    log: Log,
+    stream: ResourceName,
 }
 
 /// A client that asks.
@@ -136,4 +147,50 @@ impl Ask for Asker {
     async fn finish(&self) -> Outcome {
         Ok(self.client.close().await?)
     }
+}
+
+impl Keeps for Sinew {
+    type Appender = Appender;
+
+    async fn appender(place: &Place) -> Outcome<Appender> {
+        let client = connect(place, Executor::Current).await?;
+        let (log, stream) = (client.log().clone(), ResourceName::try_from("bench")?);
+        log.create(&stream, &StreamConfig::default()).await?;
+        Ok(Appender { client, log, stream })
+    }
+
+    async fn replay(place: &Place, mut heard: impl FnMut(&[u8]) -> bool) -> Outcome {
+        let client = connect(place, Executor::Thread).await?;
+        let options = FollowOptions { live: false, ..FollowOptions::default() };
+        let mut events = client.log().follow(&ResourceName::try_from("bench")?, Position::Start, options).await?;
+        while let Some(event) = events.next_event().await {
+            if !heard(&event.payload) {
+                return Ok(client.close().await?);
+            }
+        }
+        events.finish()?;
+        Ok(client.close().await?)
+    }
+}
+
+impl Append for Appender {
+    async fn append(&self, body: Bytes) -> Outcome {
+        self.log.append(&self.stream, body).await?;
+        Ok(())
+    }
+
+    async fn append_batch(&self, bodies: Vec<Bytes>) -> Outcome {
+        self.log.append_batch(&self.stream, batch(bodies)?, &Default::default()).await?;
+        Ok(())
+    }
+
+    async fn finish(&self) -> Outcome {
+        Ok(self.client.close().await?)
+    }
+}
+
+fn batch(bodies: Vec<Bytes>) -> Outcome<EventBatch> {
+    let mut batch = EventBatchBuilder::default();
+    bodies.into_iter().try_for_each(|body| batch.push(&NewEvent::new(body)))?;
+    Ok(batch.finish())
 }

@@ -2,14 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
 use crate::place::Place;
-use crate::system::{Kind, System};
+use crate::system::{Kind, Synced, System};
 
 /// The longest until a server serves.
 const START: Duration = Duration::from_secs(20);
@@ -25,11 +25,21 @@ pub(super) fn start(system: System, program: &Path, folder: &Path) -> Outcome<(C
     match system.kind {
         Kind::Sinew(listen) => sinew(program, folder, listen, system.secured),
         Kind::Raw => raw(program, folder, system.secured),
-        Kind::Nats => nats(program, folder, system.secured),
-        Kind::Redis => {
-            let config = include_str!("../../config/redis.conf");
-            let (child, port) = on_port(program, folder, &[], config, &|port| answers(port, b"PING\r\n", b"+PONG"))?;
-            Ok((child, Place::at(format!("redis://127.0.0.1:{port}/"))))
+        Kind::Nats if system.secured => nats_tls(program, folder),
+        Kind::Nats => nats(program, folder, include_str!("../../config/nats.conf"), None),
+        Kind::Redis => redis(program, folder, include_str!("../../config/redis.conf")),
+        Kind::RedisStream(synced) => {
+            let config = include_str!("../../config/redis-streams.conf");
+            redis(
+                program,
+                folder,
+                &config.replace("{sync}", if synced == Synced::Always { "always" } else { "everysec" }),
+            )
+        }
+        Kind::JetStream(synced) => {
+            let config = include_str!("../../config/jetstream.conf");
+            let config = config.replace("{sync}", if synced == Synced::Always { "always" } else { "2m" });
+            nats(program, folder, &config, None)
         }
         Kind::Zenoh => {
             let config = include_str!("../../config/zenohd.json5");
@@ -63,18 +73,22 @@ fn raw(program: &Path, folder: &Path, secured: bool) -> Outcome<(Child, Place)> 
     Ok((child, place))
 }
 
-fn nats(program: &Path, folder: &Path, secured: bool) -> Outcome<(Child, Place)> {
-    let config = if secured {
-        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
-        std::fs::write(folder.join("server.crt"), made.cert.pem())?;
-        std::fs::write(folder.join("server.key"), made.signing_key.serialize_pem())?;
-        include_str!("../../config/nats-tls.conf")
-    } else {
-        include_str!("../../config/nats.conf")
-    };
+fn nats_tls(program: &Path, folder: &Path) -> Outcome<(Child, Place)> {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+    let authority = folder.join("server.crt");
+    std::fs::write(&authority, made.cert.pem())?;
+    std::fs::write(folder.join("server.key"), made.signing_key.serialize_pem())?;
+    nats(program, folder, include_str!("../../config/nats-tls.conf"), Some(authority))
+}
+
+fn nats(program: &Path, folder: &Path, config: &str, authority: Option<PathBuf>) -> Outcome<(Child, Place)> {
     let (child, port) = on_port(program, folder, &["--config"], config, &|port| answers(port, b"", b"INFO "))?;
-    let authority = secured.then(|| folder.join("server.crt"));
     Ok((child, Place { authority, ..Place::at(format!("nats://127.0.0.1:{port}")) }))
+}
+
+fn redis(program: &Path, folder: &Path, config: &str) -> Outcome<(Child, Place)> {
+    let (child, port) = on_port(program, folder, &[], config, &|port| answers(port, b"PING\r\n", b"+PONG"))?;
+    Ok((child, Place::at(format!("redis://127.0.0.1:{port}/"))))
 }
 
 /// Starts a server that takes its port from its configuration; `serves` fails as long as it does not serve.
@@ -193,6 +207,8 @@ mod tests {
             include_str!("../../config/nats-tls.conf"),
             include_str!("../../config/redis.conf"),
             include_str!("../../config/zenohd.json5"),
+            include_str!("../../config/jetstream.conf"),
+            include_str!("../../config/redis-streams.conf"),
         ];
         for config in configs {
             let filled = fill(config, 4321, Path::new("/run/x"));
