@@ -17,6 +17,7 @@ use crate::committer::{Participant, Wake};
 use crate::error::{Error, Result};
 use crate::files::{File, OpenMode, write_zeros};
 use crate::options::{Durability, WRITTEN_SYNC_INTERVAL};
+use crate::planted::is_planted;
 use crate::segment::Segment;
 use crate::shared::{Shared, sync_failed};
 use crate::whole;
@@ -87,7 +88,9 @@ impl Upkeep {
 
     /// The journal is going: waits until the helper has its hands off the segment, and lets it do nothing more.
     pub(crate) fn end(&self) {
-        locked(&self.growth).segment_id = None;
+        if !is_planted("helper outlives its journal") {
+            locked(&self.growth).segment_id = None;
+        }
     }
 
     /// Notes that everything before this byte is on disk.

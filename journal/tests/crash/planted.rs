@@ -3,6 +3,7 @@
 use sinew_journal::{Dice, Durability, Fault, FaultKind};
 
 use crate::faults::check_fault;
+use crate::model::compare;
 use crate::{Tally, crash_everywhere, workload};
 
 /// Switches the bug on in this thread; off again when dropped.
@@ -54,6 +55,14 @@ fn an_end_that_only_memory_holds_after_a_failed_sync_is_found() {
     let fault = |call| Fault { kind: FaultKind::Sync, call, count: 1 };
     let found = (0..200).find_map(|call| check_fault(0, Durability::Fsynced, fault(call)).err());
     println!("it was found: {}", found.expect("it is found"));
+}
+
+#[test]
+fn a_helper_that_outlives_its_journal_is_found() {
+    let _planted = Planted::new("helper outlives its journal");
+    let is_found = |seed| std::panic::catch_unwind(|| compare(seed, Durability::Fsynced)).is_err();
+    let seed = (2_000..2_060).find(|seed| is_found(*seed)).expect("it is found");
+    println!("it was found with seed {seed}");
 }
 
 #[test]
