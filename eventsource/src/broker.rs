@@ -19,9 +19,13 @@ mod append;
 mod attachment;
 mod calls;
 mod follow;
+mod groups;
 mod maintain;
+mod members;
+mod running;
 mod streams;
 use attachment::LogAttachment;
+use groups::Groups;
 
 /// The limits of the event log at the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +42,14 @@ pub struct LogLimits {
     pub opening_bytes_max: usize,
     /// Streams of a session that are kept open for appending. Default 1,024; beyond, they are looked up anew.
     pub doors_max: usize,
+    /// Groups that are in use. Default 10,000.
+    pub groups_max: usize,
+    /// Events that a group has read ahead and that are not dealt with. Default 2,048: as many ranges its cursor may have.
+    pub group_events_max: usize,
+    /// Their bytes. Default 8 MiB.
+    pub group_bytes_max: usize,
+    /// Events that a member of a group may have at one time. Default 1,024. A larger wish is cut to it.
+    pub in_flight_max: usize,
     /// How long a member of a group whose connection was cut keeps its events. Default 3 s: a client comes back within one
     /// or two.
     pub return_window: Duration,
@@ -52,6 +64,10 @@ impl Default for LogLimits {
             calls_max: 256,
             opening_bytes_max: 8 << 20,
             doors_max: 1_024,
+            groups_max: 10_000,
+            group_events_max: 2_048,
+            group_bytes_max: 8 << 20,
+            in_flight_max: 1_024,
             return_window: Duration::from_secs(3),
         }
     }
@@ -70,6 +86,8 @@ struct Shared {
     limits: LogLimits,
     /// Rises when a stream is made, changed or removed: what sessions know of streams is looked up anew.
     generation: AtomicU64,
+    /// Locked while one is loaded, so that each is loaded once.
+    groups: tokio::sync::Mutex<Groups>,
 }
 
 impl Shared {
@@ -85,7 +103,7 @@ impl Shared {
 impl Broker {
     /// The event log on this engine, with these limits.
     pub fn new(engine: Arc<dyn Engine>, limits: LogLimits) -> Self {
-        Self { shared: Arc::new(Shared { engine, limits, generation: AtomicU64::new(0) }) }
+        Self { shared: Arc::new(Shared { engine, limits, generation: AtomicU64::new(0), groups: Default::default() }) }
     }
 }
 

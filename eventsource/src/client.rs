@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use sinew_session::{Consumer, Error as SessionError, Request, ResourceName, Restore, Run, Session, to_cbor};
 
 use crate::inbox::Inbox;
+use crate::member::Desk;
 use crate::producer::Sending;
 use crate::protocol::{CALL_SECONDS, SERVICE, error_of};
 use crate::{ProgressSink, Result};
@@ -17,11 +18,13 @@ use crate::{ProgressSink, Result};
 mod append;
 mod cursors;
 mod follow;
+mod groups;
 mod maintain;
 mod streams;
 pub use append::{AppendOptions, AppendTicket};
 pub(crate) use append::{append_request, appended, batch_of, encode_value, send_append};
 pub use follow::FollowOptions;
+pub use groups::GroupOptions;
 pub use streams::Events;
 
 pub(crate) const CALL: Duration = Duration::from_secs(CALL_SECONDS);
@@ -111,6 +114,7 @@ impl Log {
 #[derive(Default)]
 pub(crate) struct Shared {
     follows: Mutex<BTreeMap<u32, Arc<Inbox>>>,
+    members: Mutex<BTreeMap<u32, Arc<Desk>>>,
     producers: Mutex<Vec<Weak<Sending>>>,
     progress: Mutex<BTreeMap<u32, ProgressSink>>,
 }
@@ -128,6 +132,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     pub(crate) fn follows(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Inbox>>> {
         lock(&self.follows)
+    }
+
+    pub(crate) fn members(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Desk>>> {
+        lock(&self.members)
     }
 
     pub(crate) fn progress(&self) -> MutexGuard<'_, BTreeMap<u32, ProgressSink>> {
@@ -154,6 +162,11 @@ impl Consumer for Shared {
             let inbox = self.follows().get(&number).cloned();
             if let Some(inbox) = inbox {
                 inbox.receive(&record);
+                continue;
+            }
+            let desk = self.members().get(&number).cloned();
+            if let Some(desk) = desk {
+                desk.receive(&record);
             }
         }
     }
@@ -164,11 +177,15 @@ impl Consumer for Shared {
         producers.iter().for_each(|producer| producer.restore(restore));
         let follows: Vec<_> = self.follows().values().cloned().collect();
         follows.iter().for_each(|inbox| follow::restore(inbox, restore));
+        let members: Vec<_> = self.members().values().cloned().collect();
+        members.iter().for_each(|desk| groups::restore(desk, restore));
     }
 
     fn ended(&self, why: &SessionError) {
         let follows: Vec<_> = self.follows().values().cloned().collect();
         follows.iter().for_each(|inbox| inbox.end(Some(why.clone().into())));
+        let members: Vec<_> = self.members().values().cloned().collect();
+        members.iter().for_each(|desk| desk.end(why.clone().into()));
         let producers: Vec<_> = lock(&self.producers).iter().filter_map(Weak::upgrade).collect();
         producers.iter().for_each(|producer| producer.fail(&why.clone().into()));
     }

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -38,7 +38,26 @@ impl Drop for Guard {
     }
 }
 
+/// A handle that does not keep the session: for what is run when an answer comes.
+#[derive(Clone, Debug)]
+pub struct WeakSession {
+    shared: Weak<Shared>,
+    guard: Weak<Guard>,
+}
+
+impl WeakSession {
+    /// The session, if anybody still has it.
+    pub fn upgrade(&self) -> Option<Session> {
+        Some(Session { shared: self.shared.upgrade()?, _guard: self.guard.upgrade()? })
+    }
+}
+
 impl Session {
+    /// A handle that does not keep the session.
+    pub fn downgrade(&self) -> WeakSession {
+        WeakSession { shared: Arc::downgrade(&self.shared), guard: Arc::downgrade(&self._guard) }
+    }
+
     /// The first handle. Dropping it ends the session, also when nobody has got it yet.
     pub(crate) fn first(shared: Arc<Shared>) -> Self {
         Self { _guard: Arc::new(Guard(shared.clone())), shared }

@@ -42,7 +42,7 @@ mod audit;
 mod service;
 pub use service::{Attachment, Consumer, Link, Service, read_call};
 mod client;
-pub use client::Session;
+pub use client::{Session, WeakSession};
 #[doc(hidden)]
 mod planted;
 #[doc(hidden)]

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::Shared;
 use super::append::Door;
 use super::follow::Following;
+use super::members::Membership;
 use crate::protocol::{Access, Asks, SERVER_PART, access, bad_request, read_count, verb, violation};
 
 /// One session.
@@ -17,9 +18,12 @@ use crate::protocol::{Access, Asks, SERVER_PART, access, bad_request, read_count
 pub(super) struct LogAttachment {
     pub(super) shared: Arc<Shared>,
     pub(super) link: Arc<Link>,
+    /// The first link's number: it names the session in groups, through all cuts.
+    pub(super) connection: u64,
     /// Streams that it appends to.
     pub(super) doors: HashMap<String, Door>,
     pub(super) follows: BTreeMap<u32, Following>,
+    pub(super) members: BTreeMap<u32, Membership>,
     /// Told when the outbox has room again.
     pub(super) room: Arc<Notify>,
     /// Calls under way.
@@ -33,6 +37,8 @@ impl LogAttachment {
             link: link.clone(),
             doors: HashMap::new(),
             follows: BTreeMap::new(),
+            members: BTreeMap::new(),
+            connection: link.id(),
             room: Arc::default(),
             calls: Arc::default(),
         }
@@ -62,6 +68,10 @@ impl LogAttachment {
             verb::PRODUCER => self.open_producer(lane, record),
             verb::CURSOR => self.cursor(lane, record),
             verb::MAINTAIN => self.maintain(lane, record),
+            verb::JOIN => self.join(lane, record),
+            verb::LEAVE => self.leave(lane, record),
+            verb::SETTLE => self.settle(lane, record),
+            verb::GROUP => self.group(lane, record),
             unknown if record.header.flags & CRITICAL != 0 => {
                 let reason = format!("this server's event log does not know verb {unknown}; update the server");
                 Err(Failure::new("unknown-verb", reason))
@@ -107,11 +117,14 @@ impl Attachment for LogAttachment {
 
     fn drained(&mut self) {
         self.room.notify_waiters();
+        self.members.values().filter_map(Membership::running).for_each(|running| running.poke());
     }
 
-    /// Follows are the client's to resume, by offset.
+    /// Follows are the client's to resume, by offset; members of groups have a moment to come back.
     fn suspend(&mut self) {
         self.follows.clear();
+        let window = self.shared.limits.return_window;
+        self.members.values().for_each(|membership| membership.cut(window));
     }
 
     fn resume(&mut self, link: &Arc<Link>) {
@@ -126,6 +139,14 @@ impl Attachment for LogAttachment {
         for (number, failure) in ended {
             if let Some(following) = self.follows.remove(&number) {
                 following.end(&self.link, number, &failure);
+            }
+        }
+        let denied = |membership: &Membership| self.check(Asks::Join(membership.stream())).err();
+        let dismissed: Vec<_> =
+            self.members.iter().filter_map(|(number, membership)| Some((*number, denied(membership)?))).collect();
+        for (number, failure) in dismissed {
+            if let Some(membership) = self.members.remove(&number) {
+                membership.dismiss(&failure);
             }
         }
     }

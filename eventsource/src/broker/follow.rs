@@ -118,7 +118,7 @@ impl LogAttachment {
     }
 }
 
-fn ended(link: &Link, lane: Lane, number: u32, failure: Option<&Failure>) {
+pub(super) fn ended(link: &Link, lane: Lane, number: u32, failure: Option<&Failure>) {
     let body = failure.map_or_else(Bytes::new, |failure| to_cbor(failure).into());
     let header = Header { service: SERVICE, verb: verb::ENDED, flags: 0, call: number };
     link.pack().push(lane, header, &[], &body);

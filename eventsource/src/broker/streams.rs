@@ -221,7 +221,7 @@ async fn keep(stream: &dyn Stream, name: String, offset: u64, state: Vec<u8>) ->
     store(stream, name, Some(Cursor { offset, state, ..Cursor::default() })).await
 }
 
-async fn store(stream: &dyn Stream, name: String, cursor: Option<Cursor>) -> Result<Answer> {
+pub(super) async fn store(stream: &dyn Stream, name: String, cursor: Option<Cursor>) -> Result<Answer> {
     let (told, done) = tokio::sync::oneshot::channel();
     let tell = move |result| drop(told.send(result));
     stream.commit(vec![CursorUpdate { name, cursor }], Box::new(tell));
