@@ -29,6 +29,7 @@ pub use rotation::KeyOf;
 /// local/server.pub         the server's public key: how local clients know it
 /// local/clients/NAME.pub   public keys of this account's clients: how the server knows them
 /// *.key.next, *.key.old    while a key is being changed
+/// data/                    what the server keeps: streams of the event log
 /// run/endpoints            where the running server listens: one URL a line, with its key; gone when it has ended
 /// run/lock                 held by the running server
 /// ```

@@ -77,8 +77,9 @@ pub use sinew_bus::{
 pub use sinew_eventsource::{
     AppendOptions, AppendTicket, Appended, BackedUp, Compacted, Compaction, Durability, Engine as LogEngine,
     Error as LogError, Event, EventBatch, EventBatchBuilder, Events, Filter, FollowOptions, Followed, Follower,
-    GroupInfo, GroupSettings, Level, Log, LogLimits, MalformedBatch, MemoryEngine, NewEvent, Position, Producer,
-    ProducerGrant, Progress, ProgressSink, ReadLimits, Retention, StreamConfig, StreamInfo, Verified,
+    GroupEvent, GroupInfo, GroupOptions, GroupSettings, Level, Log, LogLimits, MalformedBatch, Member, MemoryEngine,
+    NewEvent, Position, Producer, ProducerGrant, Progress, ProgressSink, ReadLimits, Retention, StreamConfig,
+    StreamInfo, Verified,
 };
 pub use sinew_session::{
     Backoff, Error as SessionError, Executor, HeaderError, Headers, Losses, NameError, NameFault, Pattern,

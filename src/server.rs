@@ -1,12 +1,14 @@
 //! The server: listeners of any transports, and behind them every service of this build.
 
+#[cfg(feature = "eventsource")]
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sinew_auth::{Admit, AdmitEveryone, Authorize, AuthorizeEverything, Identity, PublicKey};
 #[cfg(feature = "bus")]
 use sinew_bus::{Broker, BusLimits};
 #[cfg(feature = "eventsource")]
-use sinew_eventsource::{Engine, LogLimits, MemoryEngine};
+use sinew_eventsource::{Engine, EngineOptions, JournalEngine, LogLimits, MemoryEngine};
 use sinew_session::{Executor, SessionLimits};
 use sinew_transport_api::{Endpoint, Limits, ListenOptions, Registry, Security};
 
@@ -88,9 +90,17 @@ pub struct ServerBuilder {
     #[cfg(feature = "bus")]
     bus_limits: BusLimits,
     #[cfg(feature = "eventsource")]
-    log: Option<Arc<dyn Engine>>,
+    log: Option<LogOn>,
     #[cfg(feature = "eventsource")]
     log_limits: LogLimits,
+}
+
+/// Where the event log is.
+#[cfg(feature = "eventsource")]
+#[derive(Debug)]
+enum LogOn {
+    Data(PathBuf),
+    Engine(Arc<dyn Engine>),
 }
 
 /// How the server proves who it is.
@@ -166,6 +176,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Keeps what is to last in this directory, which is made where it is missing and which one server has at a time, and
+    /// offers an event log there.
+    #[cfg(feature = "eventsource")]
+    pub fn data(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.log = Some(LogOn::Data(directory.into()));
+        self
+    }
+
     /// Offers an event log that is gone when the server ends: its acknowledgements have the level `memory`, and an append
     /// that requires more is refused. Without this, a data directory or an engine there is no event log.
     #[cfg(feature = "eventsource")]
@@ -176,7 +194,7 @@ impl ServerBuilder {
     /// Offers an event log on this engine.
     #[cfg(feature = "eventsource")]
     pub fn log_engine(mut self, engine: Arc<dyn Engine>) -> Self {
-        self.log = Some(engine);
+        self.log = Some(LogOn::Engine(engine));
         self
     }
 
@@ -203,7 +221,7 @@ impl ServerBuilder {
     ///
     /// # Errors
     /// `NothingToListenOn`; `Endpoint` and `FeatureOff` for a URL that cannot be used; `File` where keys or the allowlist
-    /// are not; `Session` for the first listener that cannot be bound. Nothing listens then.
+    /// are not; `Log` where the data directory cannot be used, or another server has it; `Session` for the first listener that cannot be bound. Nothing listens then.
     pub async fn start(mut self) -> Result<Server> {
         if self.listen.is_empty() {
             return Err(Error::NothingToListenOn);
@@ -233,7 +251,13 @@ impl ServerBuilder {
             inner = inner.service(Arc::new(Broker::new(self.bus_limits)));
         }
         #[cfg(feature = "eventsource")]
-        if let Some(engine) = &self.log {
+        let log: Option<Arc<dyn Engine>> = match self.log.take() {
+            None => None,
+            Some(LogOn::Engine(engine)) => Some(engine),
+            Some(LogOn::Data(directory)) => Some(Arc::new(JournalEngine::open(directory, EngineOptions::default())?)),
+        };
+        #[cfg(feature = "eventsource")]
+        if let Some(engine) = &log {
             inner = inner.service(Arc::new(sinew_eventsource::Broker::new(engine.clone(), self.log_limits)));
         }
         let inner = inner.start().await?;
@@ -242,7 +266,7 @@ impl ServerBuilder {
             urls: inner.endpoints().iter().map(with_key).collect(),
             inner,
             #[cfg(feature = "eventsource")]
-            log: self.log,
+            log,
         })
     }
 

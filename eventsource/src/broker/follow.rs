@@ -186,7 +186,7 @@ impl Follower {
             let at_end = page.next >= page.end;
             self.push(&mut pieces, page.next, page.end, place);
             place.selection.from = place.selection.from.max(page.next);
-            if at_end && !place.selection.to.is_some_and(|to| place.selection.from >= to) {
+            if at_end && place.selection.to.is_none_or(|to| place.selection.from < to) {
                 self.wait_for_more(stream, &mut range, place.selection.from).await?;
             }
         }

@@ -261,7 +261,8 @@ impl Running {
     /// Stores the cursor if it has changed, and answers who waits for that.
     fn store(self: &Arc<Self>) {
         let mut state = self.lock();
-        if state.storing || state.over.is_some() || !(state.group.is_dirty() || !state.waiting.is_empty()) {
+        let nothing = !state.group.is_dirty() && state.waiting.is_empty();
+        if nothing || state.storing || state.over.is_some() {
             return;
         }
         let waiting = std::mem::take(&mut state.waiting);

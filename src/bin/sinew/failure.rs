@@ -22,8 +22,28 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     text
 }
 
+/// The storage of a server failed: it ends, since nothing more can be acknowledged.
+#[derive(Debug)]
+pub(crate) struct StorageFailed(pub(crate) sinew::Error);
+
+impl std::fmt::Display for StorageFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "the storage failed, and nothing more can be acknowledged: {}; see to the disk, then start the server again: \
+            it keeps everything that was acknowledged",
+            self.0
+        )
+    }
+}
+
+impl Error for StorageFailed {}
+
 /// What a script can tell apart; the list is in the help.
 pub(crate) fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
+    if error.is::<StorageFailed>() {
+        return ExitCode::from(7);
+    }
     let bus = error.downcast_ref::<BusError>().or_else(|| match error.downcast_ref::<sinew::Error>() {
         Some(sinew::Error::Bus(error)) => Some(error),
         _ => None,

@@ -42,7 +42,8 @@ Exit codes:
   3  `request`: nobody responds to the subject
   4  `request`: the responder failed, or was lost with the request
   5  no answer in time
-  6  the server's policy does not permit it";
+  6  the server's policy does not permit it
+  7  `serve`: the storage failed, and nothing more could be acknowledged";
 
 #[derive(Debug, Subcommand)]
 enum Command {

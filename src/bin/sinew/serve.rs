@@ -8,7 +8,7 @@ use sinew::{Home, HomeClaim, Server};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
-use crate::failure::Outcome;
+use crate::failure::{Outcome, StorageFailed};
 use crate::signals::{Signals, end_of_stdin};
 
 mod greeting;
@@ -37,6 +37,9 @@ pub(crate) struct Serve {
     /// Listen here instead of --host and --port; may be given more than once
     #[arg(long, value_name = "URL", conflicts_with_all = ["port", "host"])]
     listen: Vec<String>,
+    /// Where streams of the event log are kept; one server has the directory at a time. Default: `data` in SINEW_HOME
+    #[arg(long, value_name = "PATH")]
+    data: Option<std::path::PathBuf>,
     /// Neither encrypt nor ask for keys: whoever reaches a listener can use it
     #[arg(long)]
     insecure: bool,
@@ -74,6 +77,12 @@ impl Serve {
         tokio::select! {
             () = signals.next() => {}
             () = stdin_ended => {}
+            error = server.failed() => {
+                // Nothing more can be acknowledged; what is on disk, the next start finds out.
+                drop(claim);
+                server.abort().await;
+                return Err(StorageFailed(error).into());
+            }
         }
         end(server, claim, &mut signals).await
     }

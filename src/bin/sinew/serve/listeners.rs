@@ -34,7 +34,8 @@ pub(super) async fn start(serve: &Serve, home: &Home) -> Outcome<Server> {
 }
 
 fn builder(serve: &Serve, home: &Home, urls: &[String]) -> sinew::ServerBuilder {
-    let builder = Server::builder().home(home.clone()).executor(Executor::Current);
+    let data = serve.data.clone().unwrap_or_else(|| home.path().join("data"));
+    let builder = Server::builder().home(home.clone()).executor(Executor::Current).data(data);
     let builder = if serve.insecure { builder.plaintext() } else { builder };
     urls.iter().fold(builder, sinew::ServerBuilder::listen)
 }
