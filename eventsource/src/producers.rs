@@ -102,6 +102,11 @@ impl Producers {
         self.by_id.len()
     }
 
+    /// How many openings there were.
+    pub(crate) fn openings(&self) -> u64 {
+        self.openings
+    }
+
     /// Another bound; those silent for longest are forgotten at once.
     pub(crate) fn limit(&mut self, max: u32) {
         self.max = max.max(1);

@@ -17,8 +17,6 @@ use super::{Host, locked, storage};
 use crate::cursors::{Cursors, PendingCursors, decode_updates, encode_updates};
 use crate::{CommitDone, Cursor, CursorUpdate, Error, Result};
 
-/// Bytes of updates between two snapshots: what a start reads at most, about. A segment has as many.
-const SNAPSHOT_BYTES: u64 = 1 << 20;
 /// Bytes of updates that one round stores.
 const ROUND_BYTES_MAX: usize = 8 << 20;
 const READ_BYTES: usize = 1 << 20;
@@ -183,7 +181,7 @@ impl CursorLog {
 
     /// The snapshot comes late rather than never: where there is no room for it, the next round tries again.
     fn snapshot_if_due(&self, writer: &mut Writer) -> Result<(), JournalError> {
-        if writer.bytes_since < SNAPSHOT_BYTES {
+        if writer.bytes_since < self.host.options.cursor_log_bytes_max {
             return Ok(());
         }
         match self.snapshot(writer) {
@@ -248,7 +246,7 @@ impl Participant for CursorLog {
 }
 
 fn open_journal(host: &Host, path: &std::path::Path) -> Result<Journal, JournalError> {
-    let options = JournalOptions { segment_bytes: SNAPSHOT_BYTES, ..JournalOptions::default() };
+    let options = JournalOptions { segment_bytes: host.options.cursor_log_bytes_max, ..JournalOptions::default() };
     Journal::open(host.directory.files().clone(), path, options).map(|(journal, _)| journal)
 }
 

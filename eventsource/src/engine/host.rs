@@ -29,6 +29,9 @@ pub struct EngineOptions {
     pub queued_bytes_total_max: usize,
     /// Newest bytes of an open stream that are kept in memory, so that who follows it needs no disk. Default 256 KiB.
     pub tail_bytes_max: usize,
+    /// Bytes of updates of a stream's cursors between two snapshots of all of them: what a start reads at most, about.
+    /// Default 1 MiB.
+    pub cursor_log_bytes_max: u64,
     /// Retention and compaction look at open streams that often, and at each new segment. Default 30 s.
     pub maintenance_interval: Duration,
     /// Bytes of keys that compaction knows at one time. Default 64 MiB.
@@ -44,6 +47,7 @@ impl Default for EngineOptions {
             queued_bytes_max: 16 << 20,
             queued_bytes_total_max: 128 << 20,
             tail_bytes_max: 256 << 10,
+            cursor_log_bytes_max: 1 << 20,
             maintenance_interval: Duration::from_secs(30),
             key_map_bytes_max: KEY_MAP_BYTES_MAX,
         }

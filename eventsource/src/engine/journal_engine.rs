@@ -115,6 +115,26 @@ impl JournalEngine {
         self.inner.close()
     }
 
+    /// As [`Engine::delete`]. May wait.
+    #[cfg(test)]
+    pub(crate) fn delete_now(&self, name: &ResourceName) -> Result<()> {
+        self.inner.delete(name)
+    }
+
+    /// As [`Engine::stream`]. May wait.
+    #[cfg(test)]
+    pub(crate) fn opened(&self, name: &ResourceName) -> Result<Arc<StoredStream>> {
+        self.inner.opened(name)
+    }
+
+    /// As if the process was killed: what is open is dropped and not closed.
+    #[cfg(test)]
+    pub(crate) fn forget(&self) {
+        let mut table = locked(&self.inner.table);
+        table.is_closed = true;
+        table.slots.clear();
+    }
+
     #[cfg(test)]
     pub(crate) fn run_dirty(&self) -> usize {
         self.inner.committer.run_dirty()

@@ -11,19 +11,20 @@ use crate::stream::StreamState;
 /// Bytes that are read at one time.
 const READ_BYTES: usize = 1 << 20;
 
-/// The state, and the offset of the snapshot that it was made from.
+/// The state, and the offset and the openings of the snapshot that it was made from.
 pub(super) fn restore(
     name: &ResourceName,
     journal: &Journal,
     producers_max: u32,
-) -> Result<(StreamState, u64), JournalError> {
+) -> Result<(StreamState, (u64, u64)), JournalError> {
     let reader = journal.reader();
     let (first, next) = reader.range();
     let (mut producers, from) = snapshot(name, &reader, first, producers_max)?;
+    let openings = producers.openings();
     if !is_planted("producers not restored") {
         replay(name, &reader, from, &mut producers)?;
     }
-    Ok((StreamState::new(name.to_string(), next, journal.timestamp(), producers), from))
+    Ok((StreamState::new(name.to_string(), next, journal.timestamp(), producers), (from, openings)))
 }
 
 /// The producers as of an offset from which the log has everything.
@@ -54,7 +55,9 @@ fn replay(
     from: u64,
     producers: &mut Producers,
 ) -> Result<(), JournalError> {
-    let mut cursor = reader.cursor(from);
+    // Openings take no offset: those made after the snapshot may stand at the end of the segment before, behind the last
+    // event below it.
+    let mut cursor = reader.cursor(from.saturating_sub(1).max(reader.range().0));
     loop {
         match reader.read_on(&mut cursor, READ_BYTES) {
             Ok(batches) if batches.is_empty() => return Ok(()),

@@ -90,8 +90,8 @@ pub(super) struct Writer {
     /// `None` once the stream has ended.
     pub(super) journal: Option<Journal>,
     pub(super) state: StreamState,
-    /// Of the newest snapshot of producers.
-    pub(super) snapshot_at: u64,
+    /// Of the newest snapshot of producers: its offset, and how many openings it has.
+    pub(super) snapshot_at: (u64, u64),
     /// Bytes since a new segment was begun, about.
     pub(super) grown: u64,
 }
@@ -326,7 +326,7 @@ impl StoredStream {
     pub(super) fn save_snapshot(&self, journal: &mut Journal, writer: &mut Writer) -> Result<()> {
         let offset = writer.state.next();
         journal.save_snapshot(offset, &writer.state.producers().snapshot()).map_err(self.storage())?;
-        writer.snapshot_at = offset;
+        writer.snapshot_at = (offset, writer.state.producers().openings());
         Ok(())
     }
 }

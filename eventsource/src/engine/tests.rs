@@ -15,6 +15,9 @@ use super::*;
 use crate::{EventBatchBuilder, NewEvent, StreamConfig};
 
 mod basics;
+mod crash;
+mod faults;
+mod races;
 
 /// Where the data directory is.
 const DATA: &str = "/data";
@@ -62,7 +65,13 @@ fn name(text: &str) -> ResourceName {
 
 /// An engine without threads: what is dirty runs when it is told to, and so does maintenance.
 fn engine_on(files: impl Files + 'static, clock: &HandClock) -> Result<JournalEngine> {
-    let options = EngineOptions { committer_threads: 0, tail_bytes_max: 2_000, ..EngineOptions::default() };
+    let options = EngineOptions {
+        committer_threads: 0,
+        tail_bytes_max: 2_000,
+        cursor_log_bytes_max: 4_096,
+        key_map_bytes_max: 500,
+        ..EngineOptions::default()
+    };
     JournalEngine::open_on(Arc::new(files), Path::new(DATA), options, Box::new(clock.clone()), Maintenance::idle())
 }
 

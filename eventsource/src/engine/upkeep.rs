@@ -95,10 +95,12 @@ impl StoredStream {
         let Writer { journal: Some(journal), state, snapshot_at, .. } = writer else { return Ok(()) };
         let segments = journal.segments();
         let sealed = segments.iter().rev().find(|segment| segment.is_sealed).map_or(0, |segment| segment.next);
-        if sealed > *snapshot_at || (when == When::Now && sealed > 0 && state.next() > *snapshot_at) {
-            let offset = state.next();
-            journal.save_snapshot(offset, &state.producers().snapshot())?;
-            *snapshot_at = offset;
+        let now = (state.next(), state.producers().openings());
+        // An opening takes no offset: one that was made after the snapshot may stand in what is sealed.
+        let is_behind = sealed > snapshot_at.0 || (sealed == snapshot_at.0 && now.1 > snapshot_at.1);
+        if is_behind || (when == When::Now && sealed > 0 && now > *snapshot_at) {
+            journal.save_snapshot(now.0, &state.producers().snapshot())?;
+            *snapshot_at = now;
         }
         Ok(())
     }

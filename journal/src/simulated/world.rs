@@ -186,7 +186,10 @@ impl World {
     }
 
     pub(super) fn names(&self, directory: &Path) -> Option<Vec<String>> {
-        self.directories.get(directory).map(|names| names.live.keys().cloned().collect())
+        let files = self.directories.get(directory)?.live.keys().cloned();
+        let below = self.directories.keys().filter(|path| path.parent() == Some(directory));
+        let names = below.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
+        Some(files.chain(names).collect())
     }
 
     pub(super) fn paths(&self) -> Vec<PathBuf> {
