@@ -17,6 +17,7 @@ use crate::{EventBatchBuilder, NewEvent, StreamConfig};
 mod basics;
 mod crash;
 mod faults;
+mod golden;
 mod races;
 
 /// Where the data directory is.
