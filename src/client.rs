@@ -139,6 +139,12 @@ impl ClientBuilder {
         self
     }
 
+    /// The same under an identity that several have.
+    pub(crate) fn identity_shared(mut self, identity: Arc<Identity>) -> Self {
+        self.proof = Proof::Identity(identity);
+        self
+    }
+
     /// Connects under the identity in this file, which must exist.
     pub fn key_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.proof = Proof::File(path.into());

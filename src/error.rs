@@ -113,6 +113,9 @@ pub enum Error {
         /// Where it listens.
         listens: Vec<String>,
     },
+    /// The server was not told that it has clients of its own.
+    #[error("this server has no clients of its own: build it with `own_clients()`")]
+    NoOwnClients,
     /// There is no place for the keys.
     #[error("there is no home directory for keys: HOME is not set; set SINEW_HOME to a directory of your own")]
     NoHome,

@@ -40,6 +40,7 @@
 //! | `quic` | the scheme `quic` |
 //! | `bus` | publish and subscribe |
 //! | `eventsource` | the event log: durable streams of events |
+//! | `connectors` | between bus, event log, files and standard streams |
 //! | `cli` | the program `sinew`; nothing in the library |
 
 // A crate that nothing names is not linked, and its plug-in not registered.
@@ -73,6 +74,8 @@ pub use sinew_bus::{
     Receipt, Registration, RequestOptions, Responder, RetainedLimits, SubscribeOptions, Subscription, Tally,
     TypedMessage, TypedSubscription,
 };
+#[cfg(feature = "connectors")]
+pub use sinew_connectors as connectors;
 #[cfg(feature = "eventsource")]
 pub use sinew_eventsource::{
     AppendOptions, AppendTicket, Appended, BackedUp, Compacted, Compaction, Durability, Engine as LogEngine,

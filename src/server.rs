@@ -12,13 +12,17 @@ use sinew_eventsource::{Engine, EngineOptions, JournalEngine, LogLimits, MemoryE
 use sinew_session::{Executor, SessionLimits};
 use sinew_transport_api::{Endpoint, Limits, ListenOptions, Registry, Security};
 
-use crate::{Error, Home, Result, linked};
+use crate::{Client, Error, Home, Result, linked};
+
+mod private;
+use private::{Door, Owner};
 
 /// A running server. Dropping it cuts every connection; [`drain`](Self::drain) ends in order.
 #[derive(Debug)]
 pub struct Server {
     inner: sinew_session::Server,
     urls: Vec<Endpoint>,
+    door: Option<Door>,
     #[cfg(feature = "eventsource")]
     log: Option<Arc<dyn Engine>>,
 }
@@ -38,6 +42,18 @@ impl Server {
     /// The key it proves; `None` in plaintext.
     pub fn key(&self) -> Option<PublicKey> {
         self.urls.first().and_then(Endpoint::key)
+    }
+
+    /// A client of this server within its process, which may do everything. Only where the builder was told
+    /// [`own_clients`](ServerBuilder::own_clients).
+    ///
+    /// # Errors
+    /// `NoOwnClients` where it was not; `Session`.
+    pub async fn own_client(&self) -> Result<Client> {
+        match &self.door {
+            Some(door) => door.client().await,
+            None => Err(Error::NoOwnClients),
+        }
     }
 
     /// Connections at this moment.
@@ -87,6 +103,7 @@ pub struct ServerBuilder {
     session_limits: SessionLimits,
     executor: Executor,
     registry: Option<Registry>,
+    own_clients: bool,
     #[cfg(feature = "bus")]
     bus_limits: BusLimits,
     #[cfg(feature = "eventsource")]
@@ -154,6 +171,13 @@ impl ServerBuilder {
     /// Another home directory than [`Home::open`] finds.
     pub fn home(mut self, home: Home) -> Self {
         self.home = Some(home);
+        self
+    }
+
+    /// Lets the program itself connect with [`Server::own_client`], through memory that nobody else reaches and under a key
+    /// that is made at each start: such a client may do everything, whatever the policy says.
+    pub fn own_clients(mut self) -> Self {
+        self.own_clients = true;
         self
     }
 
@@ -235,7 +259,12 @@ impl ServerBuilder {
             Security::Identity(identity) => Some(identity.public_key()),
             Security::Plaintext => None,
         };
-        let mut inner = sinew_session::ServerBuilder::new(registry.clone())
+        let (mut served, mut authorize) = (registry.clone(), authorize);
+        let door = if self.own_clients { Some(Door::new(&mut served, self.executor)?) } else { None };
+        if let Some(door) = &door {
+            authorize = Arc::new(Owner::new(door.key(), authorize));
+        }
+        let mut inner = sinew_session::ServerBuilder::new(served)
             .limits(self.session_limits)
             .executor(self.executor)
             .authorize(authorize);
@@ -245,6 +274,9 @@ impl ServerBuilder {
             let options =
                 ListenOptions { limits: self.limits.clone(), ..ListenOptions::new(security.clone(), admit.clone()) };
             inner = inner.listen(endpoint, options);
+        }
+        if let Some(door) = &door {
+            inner = inner.listen(door.endpoint(), door.listen());
         }
         #[cfg(feature = "bus")]
         {
@@ -263,8 +295,10 @@ impl ServerBuilder {
         let inner = inner.start().await?;
         let with_key = |endpoint: &Endpoint| key.map_or_else(|| endpoint.clone(), |key| endpoint.with_key(key));
         Ok(Server {
-            urls: inner.endpoints().iter().map(with_key).collect(),
+            // Without the door, which nobody else can use.
+            urls: inner.endpoints().iter().take(self.listen.len()).map(with_key).collect(),
             inner,
+            door,
             #[cfg(feature = "eventsource")]
             log,
         })

@@ -62,6 +62,16 @@ pub enum Error {
         /// Which.
         service: &'static str,
     },
+    /// A line of a server's file cannot be used.
+    #[error("{}, line {line}: {why}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong and what is expected.
+        why: String,
+    },
     /// The operating system said no.
     #[error("cannot {what} {}", path.display())]
     File {

@@ -44,6 +44,8 @@ mod pace;
 pub use pace::{PACE_GAP_MAX, Speed};
 mod connection;
 pub use connection::{Connection, ConnectionOptions};
+mod config;
+pub use config::{CONFIG_BYTES_MAX, CONNECTORS_MAX, ConnectorConfig, parse_config};
 mod moment;
 pub use moment::{parse_rfc3339, rfc3339};
 mod format;
@@ -63,6 +65,11 @@ pub use error::{Error, Result};
 
 #[doc(hidden)]
 pub use inventory;
+
+/// The examples of the guide are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/CONNECTORS.md")]
+struct Guide;
 
 /// What this crate brings itself.
 const BUILT_IN: &[Plugin] = &[

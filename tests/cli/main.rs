@@ -5,6 +5,7 @@ mod program;
 
 mod auth;
 mod bus;
+mod connect;
 mod demo;
 mod keys;
 mod publish_subscribe;

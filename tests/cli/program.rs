@@ -92,6 +92,14 @@ impl Home {
         ended.stderr
     }
 
+    /// Publishes until somebody hears it.
+    pub(crate) fn until_heard(&self, subject: &str) {
+        let begun = Instant::now();
+        while !self.succeed(["pub", subject, "probe", "--confirm"]).contains("delivered to 1") {
+            assert!(begun.elapsed() < PATIENCE, "nobody hears {subject}");
+        }
+    }
+
     /// Starts a server on a free port, and waits until it serves.
     pub(crate) fn serve(&self, arguments: &[&str]) -> Serving {
         self.serve_with(&[&["serve", "--port", "0"], arguments].concat())
@@ -158,6 +166,11 @@ impl Running {
     /// Writes to its standard input, which ends then.
     pub(crate) fn feed(&mut self, input: &[u8]) {
         self.child.stdin.take().unwrap().write_all(input).unwrap();
+    }
+
+    /// Writes to its standard input, which stays open.
+    pub(crate) fn feed_and_keep(&mut self, input: &[u8]) {
+        self.child.stdin.as_mut().unwrap().write_all(input).unwrap();
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

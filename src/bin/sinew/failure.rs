@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use sinew::{BusError, SessionError};
+use sinew::connectors::Error as ConnectorError;
+use sinew::{BusError, LogError, SessionError};
 
 /// Of a command.
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -46,8 +47,14 @@ pub(crate) fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
     }
     let bus = error.downcast_ref::<BusError>().or_else(|| match error.downcast_ref::<sinew::Error>() {
         Some(sinew::Error::Bus(error)) => Some(error),
-        _ => None,
+        _ => match error.downcast_ref::<ConnectorError>() {
+            Some(ConnectorError::Bus(error)) => Some(error),
+            _ => None,
+        },
     });
+    if let Some(ConnectorError::Log(LogError::Denied { .. })) = error.downcast_ref() {
+        return ExitCode::from(6);
+    }
     ExitCode::from(match bus {
         Some(BusError::NoResponders { .. }) => 3,
         Some(BusError::ResponderFailed { .. } | BusError::ResponderLost { .. }) => 4,

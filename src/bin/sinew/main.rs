@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod auth;
 mod bus;
+mod connect;
 mod connection;
 mod demo;
 mod failure;
@@ -36,7 +37,7 @@ Environment:
               Server and clients of one account find each other's keys there.
 
 Exit codes:
-  0  done; for `serve`, `sub` and `reply` also: ended by SIGINT or SIGTERM, or nobody reads the output any more
+  0  done; for `serve`, `sub`, `reply` and `connect` also: ended by SIGINT or SIGTERM, or nobody reads the output any more
   1  failed; standard error says what, why, and the next step
   2  the command line could not be understood
   3  `request`: nobody responds to the subject
@@ -53,6 +54,7 @@ enum Command {
     Request(request::Request),
     Reply(reply::Reply),
     Bus(bus::Bus),
+    Connect(Box<connect::Connect>),
     Keys(keys::Keys),
     Auth(auth::Auth),
     Demo(demo::Demo),
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Request(request) => request.run(),
         Command::Reply(reply) => reply.run(),
         Command::Bus(bus) => bus.run(),
+        Command::Connect(connect) => connect.run(),
         Command::Keys(keys) => keys.run(),
         Command::Auth(auth) => auth.run(),
         Command::Demo(demo) => demo.run(),

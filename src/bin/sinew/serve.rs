@@ -11,6 +11,7 @@ use tracing_subscriber::prelude::*;
 use crate::failure::{Outcome, StorageFailed};
 use crate::signals::{Signals, end_of_stdin};
 
+mod connectors;
 mod greeting;
 mod listeners;
 mod memory;
@@ -68,10 +69,12 @@ impl Serve {
         let mut signals = Signals::listen()?;
         let home = Home::open()?;
         let claim = home.claim()?;
-        let server = listeners::start(&self, &home).await?;
+        let connectors = connectors::read(&home)?;
+        let server = listeners::start(&self, &home, !connectors.is_empty()).await?;
         claim.announce(server.urls())?;
         // A closed standard output is no reason to stop serving.
         let _ = greeting::print(&server, &home, self.insecure);
+        let connectors = connectors::start(connectors, &server, &home).await?;
         let stdin_ended =
             async { if self.until_stdin_ends { drop(end_of_stdin().await) } else { std::future::pending().await } };
         tokio::select! {
@@ -82,6 +85,12 @@ impl Serve {
                 drop(claim);
                 server.abort().await;
                 return Err(StorageFailed(error).into());
+            }
+        }
+        if let Some(connectors) = connectors {
+            tokio::select! {
+                () = connectors.stop() => {}
+                () = signals.next() => {}
             }
         }
         end(server, claim, &mut signals).await

@@ -11,15 +11,17 @@ use crate::failure::Outcome;
 /// How often a free port is looked for that is free for TCP and for UDP.
 const PORT_ATTEMPTS: usize = 16;
 
-/// Starts a server as `serve` wants it.
-pub(super) async fn start(serve: &Serve, home: &Home) -> Outcome<Server> {
+/// Starts a server as `serve` wants it, with clients of its own where it has connectors.
+pub(super) async fn start(serve: &Serve, home: &Home, own_clients: bool) -> Outcome<Server> {
     let mut attempt = 1;
     loop {
         let urls = urls(serve)?;
         if !serve.insecure {
             check_exposure(&urls, home)?;
         }
-        let started = builder(serve, home, &urls).start().await;
+        let builder = builder(serve, home, &urls);
+        let builder = if own_clients { builder.own_clients() } else { builder };
+        let started = builder.start().await;
         return match started {
             Ok(server) => Ok(server),
             // Between the look and the listening somebody else took it.
