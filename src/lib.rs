@@ -79,10 +79,10 @@ pub use sinew_connectors as connectors;
 #[cfg(feature = "eventsource")]
 pub use sinew_eventsource::{
     AppendOptions, AppendTicket, Appended, BackedUp, Compacted, Compaction, Durability, Engine as LogEngine,
-    Error as LogError, Event, EventBatch, EventBatchBuilder, Events, Filter, FollowOptions, Followed, Follower,
-    GroupEvent, GroupInfo, GroupOptions, GroupSettings, Level, Log, LogLimits, MalformedBatch, Member, MemoryEngine,
-    NewEvent, Position, Producer, ProducerGrant, Progress, ProgressSink, ReadLimits, Retention, StreamConfig,
-    StreamInfo, Verified,
+    EngineOptions as LogEngineOptions, Error as LogError, Event, EventBatch, EventBatchBuilder, EventLog, Events,
+    Filter, FollowOptions, Followed, Follower, GroupEvent, GroupInfo, GroupOptions, GroupSettings, JournalEngine,
+    Level, Log, LogLimits, LogOptions, MalformedBatch, Member, MemoryEngine, NewEvent, Position, Producer,
+    ProducerGrant, Progress, ProgressSink, ReadLimits, Retention, StreamConfig, StreamInfo, Ticket, Verified,
 };
 pub use sinew_session::{
     Backoff, Error as SessionError, Executor, HeaderError, Headers, Losses, NameError, NameFault, Pattern,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::EventBatch;
 
 /// Bytes of keys that a pass knows at one time, with what the map itself takes.
-pub const KEY_MAP_BYTES_MAX: usize = 64 << 20;
+pub const KEY_MAP_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What an entry takes beside its key.
 const ENTRY_BYTES: usize = 64;
 

@@ -14,7 +14,7 @@ use crate::{CURSOR_NAME_BYTES_MAX, CURSOR_RANGES_MAX, CURSOR_STATE_BYTES_MAX, Cu
 /// Cursors of one stream.
 pub const CURSORS_MAX: usize = 10_000;
 /// Bytes of all cursors of one stream: its snapshot is written whole.
-pub const CURSORS_BYTES_MAX: usize = 64 << 20;
+pub const CURSORS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// All cursors, as they are stored.
 #[derive(Debug, Default)]

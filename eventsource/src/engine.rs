@@ -376,7 +376,7 @@ pub struct StreamInfo {
 /// The longest name of a cursor, in bytes.
 pub const CURSOR_NAME_BYTES_MAX: usize = 255;
 /// What an owner may keep with a cursor, in bytes.
-pub const CURSOR_STATE_BYTES_MAX: usize = 16 << 10;
+pub const CURSOR_STATE_BYTES_MAX: usize = 16 * 1024;
 /// Ranges that a cursor may have above its offset: a group that has more in disorder waits for the lowest.
 pub const CURSOR_RANGES_MAX: usize = 4_096;
 

@@ -9,7 +9,7 @@ use crate::producers::{Opening, Producers, Remembered, Undo, Verdict};
 use crate::{Append, Appended, Error, EventBatch, Level, ProducerGrant, Result, StreamConfig};
 
 /// Bytes of the events of one batch. The journal takes no larger ones.
-pub const EVENT_BATCH_BYTES_MAX: usize = 16 << 20;
+pub const EVENT_BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What an append is to become.
 #[derive(Debug)]
