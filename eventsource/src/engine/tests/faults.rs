@@ -81,6 +81,8 @@ fn check(disk: &SimulatedDisk, noted: &Acknowledged, place: &str) {
     engine.forget();
 }
 
+const KINDS: [FaultKind; 4] = [FaultKind::Io, FaultKind::NoSpace, FaultKind::ShortWrite, FaultKind::Sync];
+
 fn fail_each_call(kind: FaultKind, count: u64) {
     let disk = SimulatedDisk::new(1);
     live(&disk, 1, None);
@@ -97,13 +99,12 @@ fn fail_each_call(kind: FaultKind, count: u64) {
 
 #[test]
 fn every_call_fails_once() {
-    [FaultKind::Io, FaultKind::NoSpace, FaultKind::ShortWrite, FaultKind::Sync].map(|kind| fail_each_call(kind, 1));
+    KINDS.into_iter().for_each(|kind| fail_each_call(kind, 1));
 }
 
 #[test]
 fn every_call_fails_for_ever() {
-    [FaultKind::Io, FaultKind::NoSpace, FaultKind::ShortWrite, FaultKind::Sync]
-        .map(|kind| fail_each_call(kind, u64::MAX));
+    KINDS.into_iter().for_each(|kind| fail_each_call(kind, u64::MAX));
 }
 
 #[test]
