@@ -35,7 +35,7 @@ use std::time::Duration;
 #[cfg(feature = "bus")]
 pub use sinew_bus::blocking::{Asked, Bus, Callbacks, Mailbox, Publisher, Responder, Subscription};
 #[cfg(feature = "eventsource")]
-pub use sinew_eventsource::blocking::{Follower, Log, Producer};
+pub use sinew_eventsource::blocking::{Follower, Log, Member, Producer};
 use sinew_session::{State, block_on};
 use sinew_transport_api::Endpoint;
 

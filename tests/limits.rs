@@ -85,6 +85,8 @@ fn options() -> Table {
     all.push(format!("{:?}", sinew::LogEngineOptions::default()));
     #[cfg(feature = "eventsource")]
     all.push(stream_limits());
+    #[cfg(feature = "eventsource")]
+    all.push(format!("{:?}", sinew::LogLimits::default()));
     all.iter().flat_map(|debug| fields(debug)).map(|(name, value)| (name.clone(), written(&name, &value))).collect()
 }
 

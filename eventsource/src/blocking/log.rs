@@ -3,10 +3,10 @@
 use serde::Serialize;
 use sinew_session::{ResourceName, block_on};
 
-use crate::blocking::{Follower, Producer};
+use crate::blocking::{Follower, Member, Producer};
 use crate::{
-    AppendOptions, Appended, EventBatch, Events, Filter, FollowOptions, NewEvent, Position, ReadLimits, Result,
-    StreamConfig, StreamInfo,
+    AppendOptions, Appended, EventBatch, Events, Filter, FollowOptions, GroupOptions, NewEvent, Position, ReadLimits,
+    Result, StreamConfig, StreamInfo,
 };
 
 /// The event log. Cheap to clone.
@@ -152,6 +152,14 @@ impl Log {
     /// As [`Log::producer`](crate::Log::producer).
     pub fn producer(&self, stream: &ResourceName, name: &ResourceName) -> Result<Producer> {
         Ok(Producer::new(block_on(self.inner.producer(stream, name))??))
+    }
+
+    /// As [`Log::join`](crate::Log::join).
+    ///
+    /// # Errors
+    /// As [`Log::join`](crate::Log::join).
+    pub fn join(&self, stream: &ResourceName, group: &ResourceName, options: GroupOptions) -> Result<Member> {
+        Ok(Member::new(block_on(self.inner.join(stream, group, options))??))
     }
 
     /// As [`Log::cursor`](crate::Log::cursor).

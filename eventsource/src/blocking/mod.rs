@@ -10,3 +10,5 @@ mod follower;
 pub use follower::Follower;
 mod producer;
 pub use producer::Producer;
+mod member;
+pub use member::Member;
