@@ -218,12 +218,16 @@ impl Journal {
     /// Lets a rewrite take its place. Readers in the midst of an old segment finish it. Costs two directory syncs.
     ///
     /// # Errors
-    /// [`Error::Rewrite`] when the old segments have changed since it was prepared; [`Error::NoSpace`]; both leave things
-    /// as they were. Else as [`commit`](Self::commit).
+    /// [`Error::Rewrite`] when the old segments have changed since it was prepared, or the journal was opened again;
+    /// [`Error::NoSpace`]; both leave things as they were. Else as [`commit`](Self::commit).
     pub fn install(&mut self, mut prepared: PreparedRewrite) -> Result<()> {
         self.shared.check()?;
-        let view = self.shared.view();
         let first = prepared.header.first;
+        if !Arc::ptr_eq(&prepared.shared, &self.shared) {
+            // Opening has removed its file.
+            return Err(Error::Rewrite { first, why: "the journal was opened again since it was prepared" });
+        }
+        let view = self.shared.view();
         let start = view.segments.iter().position(|segment| segment.first == first).unwrap_or(0);
         let now = view.segments.iter().skip(start).map(|segment| segment.id);
         if !now.take(prepared.replaced.len()).eq(prepared.replaced.iter().map(|segment| segment.id)) {

@@ -136,3 +136,25 @@ fn readers_beside_a_writer_that_syncs() {
 fn readers_beside_a_writer_that_does_not() {
     check(Durability::Written);
 }
+
+#[test]
+fn a_rewrite_that_was_prepared_before_the_journal_was_opened_again_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = JournalOptions { segment_bytes: 4 * 1024, ..JournalOptions::default() };
+    let open = || Journal::open(Arc::new(Disk), folder.path(), options.clone()).expect("opened").0;
+    let commit = |journal: &mut Journal, number: u64| {
+        let batch = PreparedBatch::new(body(number * SPAN), 1, SPAN as u32).expect("small enough");
+        journal.commit(&mut [batch], number).expect("committed");
+    };
+    let mut journal = open();
+    (0..200).for_each(|number| commit(&mut journal, number));
+    let sealed: Vec<_> = journal.segments().into_iter().filter(|segment| segment.is_sealed).collect();
+    let prepared = journal.reader().prepare_rewrite(&sealed[..2], &mut |_| Rewritten::Drop).expect("prepared");
+    journal.close().expect("closed");
+    // Opening removes what was being written when a writer ended: the prepared file is one of these.
+    let mut journal = open();
+    let refused = journal.install(prepared).expect_err("it is of the journal's last life");
+    assert!(matches!(refused, Error::Rewrite { .. }), "{refused}");
+    commit(&mut journal, 200);
+    assert_eq!(journal.reader().range(), (0, 201 * SPAN));
+}
