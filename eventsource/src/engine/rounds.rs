@@ -27,8 +27,11 @@ impl Answer {
         }
     }
 
-    fn fail(self, error: Error) {
+    /// The round was not stored. What was stored before it, below offset `next`, is told all the same: a producer that
+    /// heard otherwise would give the batch's numbers to another one.
+    fn fail(self, next: u64, error: Error) {
         match self {
+            Self::Append(done, Ok(appended)) if appended.duplicate && appended.first < next => done(Ok(appended)),
             Self::Append(done, _) => done(Err(error)),
             Self::Open(done, _) => done(Err(error)),
         }
@@ -131,8 +134,8 @@ impl StoredStream {
             }
             Err(error) => {
                 writer.state.discard();
-                let told = self.storage()(error.clone());
-                round.answers.into_iter().for_each(|answer| answer.fail(told.clone()));
+                let (told, next) = (self.storage()(error.clone()), writer.state.next());
+                round.answers.into_iter().for_each(|answer| answer.fail(next, told.clone()));
                 if !error.is_fatal() {
                     return Ok(());
                 }

@@ -117,8 +117,9 @@ fn a_full_disk_refuses_and_goes_on_by_itself() {
         let producer = Some(ProducerStamp { id: grant.id, epoch: grant.epoch, sequence });
         Append { producer, ..append_of(&[vec![0; 1_000].into()]) }
     };
+    append_now(&stream, stamped(0)).expect("there is room");
     disk.fail(Fault { kind: FaultKind::NoSpace, call: disk.calls(), count: u64::MAX });
-    let mut stored = 0;
+    let mut stored = 1;
     let refused = loop {
         match append_now(&stream, stamped(stored)) {
             Ok(_) => stored += 1,
@@ -128,6 +129,15 @@ fn a_full_disk_refuses_and_goes_on_by_itself() {
     assert!(matches!(refused, Error::NoSpace { .. }), "{refused}");
     assert_eq!(stream.current_range().next, stored);
     assert_eq!(read_all(&stream, 0, &ALL).expect("reading goes on").len() as u64, stored);
+    // A producer that comes back sends again what is stored together with what is not: it must not take the one for the
+    // other, or it would give the numbers of the first to another batch.
+    let laters = [stored - 1, stored, stored].map(|sequence| append(&stream, stamped(sequence)));
+    let _ = stream.round_now();
+    let [known, new, twice] = laters.map(|later| later.answer().expect("the round answers"));
+    let known = known.expect("it is stored");
+    assert_eq!((known.first, known.duplicate), (stored - 1, true));
+    assert!(matches!(new, Err(Error::NoSpace { .. })));
+    assert!(matches!(twice, Err(Error::NoSpace { .. })));
     disk.mend();
     // What was refused was not remembered.
     let appended = append_now(&stream, stamped(stored)).expect("there is room again");
