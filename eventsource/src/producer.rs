@@ -88,8 +88,10 @@ impl Producer {
     /// Appends a batch, all or nothing.
     ///
     /// # Errors
-    /// `TooLarge`, `Malformed`, `NoSpace`, `Session(RecordSize)`: this batch was not stored, and the next ones can be.
-    /// `ProducerFenced`: somebody has opened the producer of this name since; `ProducerExpired`, `UnknownStream`,
+    /// `TooLarge`, `NoSpace`, `Session(RecordSize)`, and `Session(Failed)` named `bad-request` for a batch without events or
+    /// with gaps: this batch was not stored, and the next ones can be.
+    /// `ProducerFenced`: somebody has opened the producer of this name since; `SequenceGap`: the server has lost what it
+    /// had acknowledged, as a stream that is only written may by a loss of power; `ProducerExpired`, `UnknownStream`,
     /// `Denied`, `Storage`, or the session's end: nothing can be appended through it any more, and batches that were not
     /// acknowledged may be stored or not; the grant of the next one that is opened tells.
     pub async fn append_batch(&self, events: EventBatch) -> Result<Appended> {

@@ -10,7 +10,7 @@ use sinew_session::{Operation, Resource};
 use crate::{Appended, Filter, Level, ProducerStamp, StreamConfig};
 
 mod failure;
-pub(crate) use failure::{bad_request, error_of, failure_of, violation};
+pub(crate) use failure::{BAD_REQUEST, bad_request, error_of, failure_of, violation};
 mod groups;
 pub(crate) use groups::{GroupAct, GroupAsk, GroupPage, Join, Joined, Settled, read_settlements, settlement_bytes};
 pub use groups::{GroupInfo, GroupSettings};

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use sinew_session::Error as SessionError;
 
+use crate::protocol::BAD_REQUEST;
 use crate::{Appended, Error, EventBatch, Result};
 
 /// The queue; `T` is whoever hears what became of a batch.
@@ -32,6 +33,10 @@ struct Batch<T> {
     events: EventBatch,
     /// Under which ticket it is under way.
     ticket: Option<u64>,
+    /// Its number when it was sent last.
+    sent: u64,
+    /// It was sent before, and whether it was stored is not known.
+    in_doubt: bool,
     told: T,
 }
 
@@ -68,6 +73,10 @@ fn meaning(result: Result<Appended>) -> Meaning {
         Err(error @ (Error::TooLarge { .. } | Error::Malformed(_) | Error::NoSpace { .. } | Error::Limit { .. })) => {
             Meaning::Refused(error)
         }
+        // A malformed batch comes back under this name.
+        Err(Error::Session(SessionError::Failed(failure))) if failure.code == BAD_REQUEST => {
+            Meaning::Refused(Error::Session(SessionError::Failed(failure)))
+        }
         Err(error) => Meaning::Over(error),
     }
 }
@@ -94,7 +103,7 @@ impl<T> Queue<T> {
         self.failed()?;
         let sequence = self.sequence;
         self.sequence += u64::from(events.count());
-        self.batches.push_back(Batch { sequence, events, ticket: None, told });
+        self.batches.push_back(Batch { sequence, events, ticket: None, sent: sequence, in_doubt: false, told });
         Ok(())
     }
 
@@ -114,7 +123,7 @@ impl<T> Queue<T> {
         self.last_ticket += 1;
         self.under_way += 1;
         let batch = &mut self.batches[place];
-        batch.ticket = Some(self.last_ticket);
+        (batch.ticket, batch.sent) = (Some(self.last_ticket), batch.sequence);
         Outgoing { ticket: self.last_ticket, sequence: batch.sequence, events: batch.events.clone() }
     }
 
@@ -134,6 +143,11 @@ impl<T> Queue<T> {
             return Vec::new();
         };
         self.under_way -= 1;
+        if let Err(error) = &result
+            && self.is_the_last(place, error)
+        {
+            return self.fail(error);
+        }
         match meaning(result) {
             Meaning::Stored(appended) => {
                 self.probing = false;
@@ -141,7 +155,9 @@ impl<T> Queue<T> {
                 vec![(batch.told, Ok(appended))]
             }
             Meaning::Again { cut } => {
-                self.batches[place].ticket = None;
+                let batch = &mut self.batches[place];
+                batch.ticket = None;
+                batch.in_doubt |= cut;
                 self.cut |= cut;
                 self.probing |= !cut;
                 Vec::new()
@@ -156,6 +172,18 @@ impl<T> Queue<T> {
                 vec![(batch.told, Err(error))]
             }
             Meaning::Over(error) => self.fail(&error),
+        }
+    }
+
+    /// Whether nothing can be stored any more after what would else be about one batch.
+    fn is_the_last(&self, place: usize, error: &Error) -> bool {
+        let batch = &self.batches[place];
+        match error {
+            // Everything before it was acknowledged, and the server has lost it: asking again would go on for ever.
+            Error::SequenceGap { .. } => place == 0 && batch.sent == batch.sequence,
+            // The server says so before it looks whether it has the batch, and another one must not get its numbers.
+            Error::TooLarge { .. } => batch.in_doubt,
+            _ => false,
         }
     }
 

@@ -5,9 +5,12 @@ use sinew_session::{Detail, Failure};
 
 use crate::{Error, Level};
 
+/// The code of a request that makes no sense.
+pub(crate) const BAD_REQUEST: &str = "bad-request";
+
 /// A request that makes no sense.
 pub(crate) fn bad_request(reason: impl ToString) -> Failure {
-    Failure::new("bad-request", reason.to_string())
+    Failure::new(BAD_REQUEST, reason.to_string())
 }
 
 /// A rule of the protocol was broken.
@@ -22,7 +25,7 @@ macro_rules! failures {
         pub(crate) fn failure_of(error: &Error) -> Failure {
             let details: (&str, Vec<Detail>) = match error {
                 $(Error::$variant { $($field),* } => ($code, vec![$(failures!(@out $kind $field)),*]),)+
-                Error::Malformed(_) | Error::Name(_) | Error::Header(_) => ("bad-request", Vec::new()),
+                Error::Malformed(_) | Error::Name(_) | Error::Header(_) => (BAD_REQUEST, Vec::new()),
                 Error::Session(sinew_session::Error::Failed(failure)) => return failure.clone(),
                 _ => ("failed", Vec::new()),
             };

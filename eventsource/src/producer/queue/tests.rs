@@ -90,6 +90,49 @@ fn who_is_fenced_is_over() {
     assert_eq!(queue.after_cut().len(), 0);
 }
 
+#[test]
+fn a_server_that_has_lost_what_it_acknowledged_is_not_asked_for_ever() {
+    let mut queue = Queue::new(0);
+    (0..3).for_each(|name| queue.push(batch(1), name).unwrap());
+    pumped(&mut queue);
+    queue.settle(1, stored(0));
+    // It comes back without the first one.
+    [2, 3].into_iter().for_each(|ticket| assert!(queue.settle(ticket, unknown()).is_empty()));
+    let again: Vec<_> = queue.after_cut().iter().map(|outgoing| outgoing.ticket).collect();
+    assert_eq!(again, [4, 5]);
+    let gap = Error::SequenceGap { stream: "s".into(), producer: 1, sequence: 1, expected: 0 };
+    let told = queue.settle(4, Err(gap));
+    assert!(matches!(&told[..], [(1, Err(Error::SequenceGap { .. })), (2, Err(Error::SequenceGap { .. }))]));
+    assert!(matches!(queue.push(batch(1), 3), Err(Error::SequenceGap { .. })));
+}
+
+#[test]
+fn a_malformed_batch_does_not_stop_the_others() {
+    let mut queue = Queue::new(0);
+    queue.push(batch(0), 0).unwrap();
+    queue.push(batch(1), 1).unwrap();
+    assert_eq!(pumped(&mut queue), [(1, 0), (2, 0)]);
+    let malformed = || SessionError::Failed(crate::protocol::bad_request("there is no event in it"));
+    assert_eq!(queue.settle(1, Err(malformed().into())).len(), 1);
+    assert!(matches!(&queue.settle(2, stored(0))[..], [(1, Ok(_))]));
+    queue.failed().unwrap();
+}
+
+#[test]
+fn the_numbers_of_a_batch_that_may_be_stored_are_given_to_no_other() {
+    let too_large =
+        || Error::TooLarge { stream: "s".into(), what: "an event".into(), bytes: 2, max: 1, advice: "split it".into() };
+    let mut queue = Queue::new(0);
+    (0..2).for_each(|name| queue.push(batch(1), name).unwrap());
+    pumped(&mut queue);
+    // Both may be stored; then the stream is altered.
+    [1, 2].into_iter().for_each(|ticket| assert!(queue.settle(ticket, unknown()).is_empty()));
+    queue.after_cut();
+    let told = queue.settle(3, Err(too_large()));
+    assert!(matches!(&told[..], [(0, Err(Error::TooLarge { .. })), (1, Err(Error::TooLarge { .. }))]));
+    queue.failed().unwrap_err();
+}
+
 /// A server: the next number, and what it has stored.
 #[derive(Default)]
 struct Server {
