@@ -12,6 +12,9 @@ use super::attachment::{LogAttachment, name};
 use crate::protocol::{AppendHead, Asks, appended_head, bad_request, failure_of};
 use crate::{Append, Appended, Error, EventBatch, Level, Result, Stream, StreamRange};
 
+/// What an append that waits takes beside its events, about.
+const WAITING_BYTES: usize = 256;
+
 /// A stream as a session appends to it.
 #[derive(Debug)]
 pub(super) struct Door {
@@ -140,11 +143,11 @@ impl Door {
                     drop(state);
                     return waiting.answer.settle(Err(Error::Busy { stream: self.stream.to_string(), bytes }));
                 }
-                *bytes += waiting.append.events.body().len();
+                *bytes += waiting.bytes();
                 queue.push_back(waiting);
             }
             State::Failed => {
-                let bytes = waiting.append.events.body().len();
+                let bytes = waiting.bytes();
                 *state = State::Opening { waiting: VecDeque::from([waiting]), bytes };
                 drop(state);
                 tokio::spawn(open(shared.clone(), self.stream.clone(), self.state.clone()));
@@ -182,6 +185,12 @@ async fn open(shared: Arc<Shared>, name: ResourceName, state: Arc<Mutex<State>>)
                 Err(error) => waiting.answer.settle(Err(error.clone())),
             }
         }
+    }
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        self.append.events.body().len() + WAITING_BYTES
     }
 }
 

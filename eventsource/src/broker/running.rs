@@ -261,8 +261,14 @@ impl Running {
     /// Stores the cursor if it has changed, and answers who waits for that.
     fn store(self: &Arc<Self>) {
         let mut state = self.lock();
+        if let Some(why) = state.over.clone() {
+            // What came after its end.
+            let waiting = std::mem::take(&mut state.waiting);
+            drop(state);
+            return waiting.into_iter().for_each(|waiting| waiting.tell(&Err(why.clone())));
+        }
         let nothing = !state.group.is_dirty() && state.waiting.is_empty();
-        if nothing || state.storing || state.over.is_some() {
+        if nothing || state.storing {
             return;
         }
         let waiting = std::mem::take(&mut state.waiting);

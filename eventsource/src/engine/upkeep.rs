@@ -115,13 +115,19 @@ impl StoredStream {
         };
         let facts: Vec<_> = segments.iter().map(facts).collect();
         let count = expired(&facts, &self.config().retention, now);
-        let Some(last) = count.checked_sub(1).map(|last| facts[last]) else { return Ok(0) };
-        let first = self.with_writer(|writer| {
-            let journal = writer.journal.as_mut().expect("looked at just now");
-            journal.remove_before(last.next)
-        })?;
-        self.range.send_modify(|range| range.first = first);
-        locked(&self.tail).cut(first);
+        if count == 0 {
+            return Ok(0);
+        }
+        let mut first = 0;
+        for segment in &facts[..count] {
+            // One after the other: appends go on in between.
+            first = self.with_writer(|writer| {
+                let journal = writer.journal.as_mut().expect("looked at just now");
+                journal.remove_before(segment.next)
+            })?;
+            self.range.send_modify(|range| range.first = first);
+            locked(&self.tail).cut(first);
+        }
         tracing::info!(stream = %self.name, first, segments = count, "segments were removed by retention");
         Ok(count as u64)
     }
