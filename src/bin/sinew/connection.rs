@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use sinew::{Client, ClientBuilder, TransportError};
+use sinew::{Client, ClientBuilder, State, TransportError};
 
 use crate::failure::Outcome;
 
@@ -44,5 +44,30 @@ impl ConnectionOptions {
             }
             _ => error.into(),
         })
+    }
+}
+
+/// Says on standard error when the connection is cut and when it is back. Never ends.
+pub(crate) async fn tell_cuts(client: &Client) {
+    let mut state = client.session().state();
+    let mut cut = false;
+    while state.changed().await.is_ok() {
+        let now = state.borrow_and_update().clone();
+        match now {
+            State::Reconnecting if !cut => eprintln!("the connection was cut; trying again"),
+            State::Connected if cut => eprintln!("connected again"),
+            _ => {}
+        }
+        cut = matches!(now, State::Reconnecting);
+    }
+    std::future::pending().await
+}
+
+/// Where it is connected to, without the key.
+pub(crate) fn shown(client: &Client) -> String {
+    let endpoint = client.endpoint();
+    match endpoint.key() {
+        Some(key) => endpoint.to_string().replacen(&format!("{key}@"), "", 1),
+        None => endpoint.to_string(),
     }
 }

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use sinew::connectors::Error as ConnectorError;
 use sinew::{BusError, LogError, SessionError};
 
+use crate::log::DamageFound;
+
 /// Of a command.
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -45,21 +47,26 @@ pub(crate) fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
     if error.is::<StorageFailed>() {
         return ExitCode::from(7);
     }
-    let bus = error.downcast_ref::<BusError>().or_else(|| match error.downcast_ref::<sinew::Error>() {
-        Some(sinew::Error::Bus(error)) => Some(error),
-        _ => match error.downcast_ref::<ConnectorError>() {
-            Some(ConnectorError::Bus(error)) => Some(error),
-            _ => None,
-        },
-    });
-    if let Some(ConnectorError::Log(LogError::Denied { .. })) = error.downcast_ref() {
-        return ExitCode::from(6);
+    if error.is::<DamageFound>() {
+        return ExitCode::from(8);
     }
-    ExitCode::from(match bus {
-        Some(BusError::NoResponders { .. }) => 3,
-        Some(BusError::ResponderFailed { .. } | BusError::ResponderLost { .. }) => 4,
-        Some(BusError::Session(SessionError::Timeout { .. })) => 5,
-        Some(BusError::Denied { .. } | BusError::Refused { .. }) => 6,
+    let outer = error.downcast_ref::<sinew::Error>();
+    let connector = error.downcast_ref::<ConnectorError>();
+    let bus = error.downcast_ref::<BusError>().or(match (outer, connector) {
+        (Some(sinew::Error::Bus(error)), _) | (_, Some(ConnectorError::Bus(error))) => Some(error),
+        _ => None,
+    });
+    let log = error.downcast_ref::<LogError>().or(match (outer, connector) {
+        (Some(sinew::Error::Log(error)), _) | (_, Some(ConnectorError::Log(error))) => Some(error),
+        _ => None,
+    });
+    ExitCode::from(match (bus, log) {
+        (Some(BusError::NoResponders { .. }), _) => 3,
+        (Some(BusError::ResponderFailed { .. } | BusError::ResponderLost { .. }), _) => 4,
+        (Some(BusError::Session(SessionError::Timeout { .. })), _) => 5,
+        (_, Some(LogError::Session(SessionError::Timeout { .. }))) => 5,
+        (Some(BusError::Denied { .. } | BusError::Refused { .. }), _) | (_, Some(LogError::Denied { .. })) => 6,
+        (_, Some(LogError::WrongOffset { .. })) => 9,
         _ => 1,
     })
 }

@@ -30,12 +30,19 @@ struct MessageObject<'a> {
 
 /// A header as an object, since a name may stand more than once.
 #[derive(Serialize)]
-struct HeaderObject<'a> {
+pub(crate) struct HeaderObject<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value_base64: Option<String>,
+}
+
+impl<'a> From<(&'a str, &'a [u8])> for HeaderObject<'a> {
+    fn from((name, value): (&'a str, &'a [u8])) -> Self {
+        let (value, value_base64) = text_or_base64(value);
+        Self { name, value, value_base64 }
+    }
 }
 
 fn is_false(value: &bool) -> bool {
@@ -103,7 +110,7 @@ fn line(message: &Message, headers: bool, out: &mut Vec<u8>) {
 }
 
 /// Control characters could end the line, or drive the terminal.
-fn printable(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn printable(bytes: &[u8], out: &mut Vec<u8>) {
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
             if c.is_control() {
@@ -118,13 +125,9 @@ fn printable(bytes: &[u8], out: &mut Vec<u8>) {
 
 fn json(message: &Message, out: &mut Vec<u8>) {
     let (payload, payload_base64) = text_or_base64(&message.body);
-    let header = |(name, value)| {
-        let (value, value_base64) = text_or_base64(value);
-        HeaderObject { name, value, value_base64 }
-    };
     let object = MessageObject {
         subject: message.subject.as_str(),
-        headers: message.headers.iter().map(header).collect(),
+        headers: message.headers.iter().map(HeaderObject::from).collect(),
         retained: message.retained,
         request: message.request,
         payload,
@@ -135,7 +138,7 @@ fn json(message: &Message, out: &mut Vec<u8>) {
 }
 
 /// UTF-8 as it is, anything else in base 64.
-fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
+pub(crate) fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
     let text = std::str::from_utf8(bytes);
     (text.ok(), text.is_err().then(|| BASE64.encode(bytes)))
 }

@@ -12,6 +12,8 @@ mod demo;
 mod failure;
 mod format;
 mod keys;
+mod log;
+mod output;
 mod payload;
 mod publish;
 mod reply;
@@ -20,7 +22,8 @@ mod serve;
 mod signals;
 mod subscribe;
 
-/// Programs share a message bus over ZeroMQ, QUIC or a transport of your own, encrypted and authenticated by one key.
+/// Programs share a message bus and an event log over ZeroMQ, QUIC or a transport of your own, encrypted and authenticated
+/// by one key.
 ///
 /// Begin with `sinew demo`. Then, in three terminals: `sinew serve`, `sinew sub 'news.>'`, `sinew pub news.today hello`.
 #[derive(Debug, Parser)]
@@ -37,14 +40,17 @@ Environment:
               Server and clients of one account find each other's keys there.
 
 Exit codes:
-  0  done; for `serve`, `sub`, `reply` and `connect` also: ended by SIGINT or SIGTERM, or nobody reads the output any more
+  0  done; for `serve`, `sub`, `reply`, `connect` and `log tail` also: ended by SIGINT or SIGTERM, or nobody reads
+     the output any more
   1  failed; standard error says what, why, and the next step
   2  the command line could not be understood
   3  `request`: nobody responds to the subject
   4  `request`: the responder failed, or was lost with the request
   5  no answer in time
   6  the server's policy does not permit it
-  7  `serve`: the storage failed, and nothing more could be acknowledged";
+  7  `serve`: the storage failed, and nothing more could be acknowledged
+  8  `log verify`: damage was found
+  9  `log append --expected-offset`: somebody else was faster";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -55,6 +61,7 @@ enum Command {
     Reply(reply::Reply),
     Bus(bus::Bus),
     Connect(Box<connect::Connect>),
+    Log(log::Log),
     Keys(keys::Keys),
     Auth(auth::Auth),
     Demo(demo::Demo),
@@ -71,6 +78,7 @@ fn main() -> ExitCode {
         Command::Reply(reply) => reply.run(),
         Command::Bus(bus) => bus.run(),
         Command::Connect(connect) => connect.run(),
+        Command::Log(log) => log.run(),
         Command::Keys(keys) => keys.run(),
         Command::Auth(auth) => auth.run(),
         Command::Demo(demo) => demo.run(),

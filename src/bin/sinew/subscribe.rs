@@ -1,16 +1,14 @@
 //! `sinew sub`: writes what is published to standard output, and nothing else there. How a message looks is in
 //! `format.rs`.
 
-use std::io::Write;
-use std::time::Duration;
-
 use clap::{Args, ValueEnum};
-use sinew::{Client, Delivery, Overflow, Pattern, State, SubscribeOptions, Subscription};
+use sinew::{Delivery, Overflow, Pattern, SubscribeOptions, Subscription};
 use tokio::sync::mpsc;
 
-use crate::connection::ConnectionOptions;
+use crate::connection::{ConnectionOptions, shown, tell_cuts};
 use crate::failure::Outcome;
 use crate::format::Format;
+use crate::output::{CHUNK_BYTES, GOODBYE, start_writer};
 use crate::signals::Signals;
 
 /// Subscribe, and write what comes to standard output
@@ -82,13 +80,6 @@ impl From<Policy> for Overflow {
         }
     }
 }
-
-/// Output that waits for a slow reader: chunks of about 64 KiB.
-const CHUNKS_MAX: usize = 16;
-/// How long the goodbye to the server may take; it finds out by itself otherwise.
-const GOODBYE: Duration = Duration::from_secs(1);
-/// A chunk is passed on at this size, or when nothing more is there.
-const CHUNK_BYTES: usize = 64 * 1024;
 
 impl Subscribe {
     pub(crate) fn run(self) -> Outcome {
@@ -168,47 +159,6 @@ impl Subscribe {
     }
 }
 
-/// Writes on a thread of its own, so that a reader that stands still holds up neither signals nor the session.
-fn start_writer() -> (mpsc::Sender<Vec<u8>>, tokio::task::JoinHandle<std::io::Result<()>>) {
-    let (output, mut chunks) = mpsc::channel::<Vec<u8>>(CHUNKS_MAX);
-    let writer = tokio::task::spawn_blocking(move || {
-        let mut stdout = std::io::stdout().lock();
-        while let Some(chunk) = chunks.blocking_recv() {
-            match stdout.write_all(&chunk).and_then(|()| stdout.flush()) {
-                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-                written => written?,
-            }
-        }
-        Ok(())
-    });
-    (output, writer)
-}
-
-/// Says on standard error when the connection is cut and when it is back. Never ends.
-async fn tell_cuts(client: &Client) {
-    let mut state = client.session().state();
-    let mut cut = false;
-    while state.changed().await.is_ok() {
-        let now = state.borrow_and_update().clone();
-        match now {
-            State::Reconnecting if !cut => eprintln!("the connection was cut; trying again"),
-            State::Connected if cut => eprintln!("connected again"),
-            _ => {}
-        }
-        cut = matches!(now, State::Reconnecting);
-    }
-    std::future::pending().await
-}
-
 fn ended(subscription: &Subscription) -> Box<dyn std::error::Error + Send + Sync> {
     subscription.end().map_or_else(|| "the subscription has ended".into(), Into::into)
-}
-
-/// Where it is connected to, without the key.
-fn shown(client: &Client) -> String {
-    let endpoint = client.endpoint();
-    match endpoint.key() {
-        Some(key) => endpoint.to_string().replacen(&format!("{key}@"), "", 1),
-        None => endpoint.to_string(),
-    }
 }

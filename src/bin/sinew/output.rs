@@ -1,0 +1,29 @@
+//! Standard output of commands that follow something.
+
+use std::io::Write;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+/// Output that waits for a slow reader: chunks of about 64 KiB.
+const CHUNKS_MAX: usize = 16;
+/// How long the goodbye to the server may take; it finds out by itself otherwise.
+pub(crate) const GOODBYE: Duration = Duration::from_secs(1);
+/// A chunk is passed on at this size, or when nothing more is there.
+pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Writes on a thread of its own, so that a reader that stands still holds up neither signals nor the session.
+pub(crate) fn start_writer() -> (mpsc::Sender<Vec<u8>>, tokio::task::JoinHandle<std::io::Result<()>>) {
+    let (output, mut chunks) = mpsc::channel::<Vec<u8>>(CHUNKS_MAX);
+    let writer = tokio::task::spawn_blocking(move || {
+        let mut stdout = std::io::stdout().lock();
+        while let Some(chunk) = chunks.blocking_recv() {
+            match stdout.write_all(&chunk).and_then(|()| stdout.flush()) {
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+                written => written?,
+            }
+        }
+        Ok(())
+    });
+    (output, writer)
+}
