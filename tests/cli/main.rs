@@ -8,6 +8,8 @@ mod bus;
 mod connect;
 mod demo;
 mod keys;
+mod log;
+mod log_kill;
 mod publish_subscribe;
 mod requests;
 mod security;

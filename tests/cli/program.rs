@@ -53,8 +53,11 @@ impl Home {
         arguments: impl IntoIterator<Item = A>,
         variables: &[(&str, &Path)],
     ) -> Running {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sinew"))
-            .args(arguments)
+        self.start_command(Command::new(env!("CARGO_BIN_EXE_sinew")).args(arguments), variables)
+    }
+
+    fn start_command(&self, command: &mut Command, variables: &[(&str, &Path)]) -> Running {
+        let mut child = command
             .env("SINEW_HOME", self.path(""))
             .envs(variables.iter().copied())
             .stdin(Stdio::piped())
@@ -110,8 +113,18 @@ impl Home {
         self.serve_with(&["serve", "--port", port])
     }
 
+    /// The same, where no file can grow beyond so many blocks of 512 bytes: writing fails there.
+    pub(crate) fn serve_in_small_files(&self, blocks: u32) -> Serving {
+        let program = env!("CARGO_BIN_EXE_sinew");
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec '{program}' serve --port 0");
+        self.serving(self.start_command(Command::new("sh").args(["-c", &script]), &[]))
+    }
+
     fn serve_with(&self, arguments: &[&str]) -> Serving {
-        let mut running = self.start(arguments);
+        self.serving(self.start(arguments))
+    }
+
+    fn serving(&self, mut running: Running) -> Serving {
         let mut greeting = String::new();
         while !greeting.contains("\nserving") {
             greeting += &running.line();
@@ -171,6 +184,14 @@ impl Running {
     /// Writes to its standard input, which stays open.
     pub(crate) fn feed_and_keep(&mut self, input: &[u8]) {
         self.child.stdin.as_mut().unwrap().write_all(input).unwrap();
+    }
+
+    /// The same, of a program that may end before it has read everything.
+    pub(crate) fn offer(&mut self, input: &[u8]) {
+        match self.child.stdin.take().unwrap().write_all(input) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            written => written.unwrap(),
+        }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -1,0 +1,253 @@
+//! `sinew log`: streams from the shell, exit codes, an orderly end, one server for a data directory, a failing disk.
+
+use rustix::process::Signal;
+
+use super::program::Home;
+
+fn objects(text: &str) -> Vec<serde_json::Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn offsets(text: &str) -> Vec<u64> {
+    objects(text).iter().map(|object| object["offset"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn what_is_appended_is_read_filtered_and_followed() {
+    let home = Home::new();
+    let _server = home.serve(&[]);
+    home.succeed(["log", "create", "orders"]);
+    let mut tail = home.start(["log", "tail", "orders", "--count", "1", "--raw"]);
+    assert_eq!(tail.complaint(), "following orders\n");
+    assert_eq!(home.succeed(["log", "append", "orders", "tea", "--subject", "orders.eu", "--key", "t7"]), "0\n");
+    assert_eq!(tail.end().stdout, b"tea");
+    let told = home.succeed(["log", "append", "orders", "x", "--header", "by=me", "--subject", "orders.us", "--json"]);
+    let told = &objects(&told)[0];
+    assert_eq!((&told["offset"], &told["level"], &told["duplicate"]), (&1.into(), &"fsynced".into(), &false.into()));
+    let read = objects(&home.succeed(["log", "read", "orders", "--json"]));
+    assert_eq!(
+        (&read[0]["subject"], &read[0]["key"], &read[0]["payload"]),
+        (&"orders.eu".into(), &"t7".into(), &"tea".into())
+    );
+    assert_eq!(read[1]["headers"], serde_json::json!([{"name": "by", "value": "me"}]));
+    assert_eq!(read.len(), 2);
+    let time = read[1]["time"].as_str().unwrap();
+    assert_eq!(home.succeed(["log", "read", "orders", "--from", "1"]), format!("1 {time} orders.us x\n"));
+    for (arguments, expected) in [
+        (["--filter", "orders.eu"], "tea"),
+        (["--key", "t7"], "tea"),
+        (["--count", "1"], "tea"),
+        (["--from", "1h"], "teax"),
+        (["--from", "end"], ""),
+        (["--filter", "other.>"], ""),
+    ] {
+        let read = home.succeed([&["log", "read", "orders", "--raw"][..], &arguments].concat());
+        assert_eq!(read, expected, "{arguments:?}");
+    }
+}
+
+#[test]
+fn lines_are_events_and_a_producer_stores_each_once() {
+    let home = Home::new();
+    let _server = home.serve(&[]);
+    home.succeed(["log", "create", "app"]);
+    let lines: Vec<String> = (0..3_000).map(|line| format!("line {line}")).collect();
+    let append = |count: usize| {
+        let mut append = home.start(["log", "append", "app", "--lines", "--producer", "host-1", "--resume", "--json"]);
+        append.feed((lines[..count].join("\n") + "\n").as_bytes());
+        let ended = append.end();
+        assert!(ended.status.success(), "{}", ended.stderr);
+        String::from_utf8(ended.stdout).unwrap()
+    };
+    assert_eq!(offsets(&append(2_000)), (0..2_000).collect::<Vec<u64>>());
+    assert_eq!(offsets(&append(3_000)), (2_000..3_000).collect::<Vec<u64>>());
+    assert_eq!(append(3_000), "");
+    let read = objects(&home.succeed(["log", "read", "app", "--json"]));
+    let read: Vec<&str> = read.iter().map(|event| event["payload"].as_str().unwrap()).collect();
+    assert_eq!(read, lines);
+}
+
+#[test]
+fn streams_are_made_altered_listed_and_deleted() {
+    let home = Home::new();
+    let server = home.serve(&[]);
+    assert_eq!(home.succeed(["log", "list"]), "");
+    let made = ["log", "create", "a", "--retention-age", "7d", "--retention-bytes", "10GB", "--durability", "written"];
+    home.succeed(made);
+    home.succeed(made);
+    let other = home.fail(["log", "create", "a"]);
+    assert!(other.contains("exists with another configuration"), "{other}");
+    home.succeed(["log", "alter", "a", "--retention-age", "none", "--retention-events", "5", "--compact"]);
+    let info = &objects(&home.succeed(["log", "info", "a", "--json"]))[0];
+    let retention = serde_json::json!({"bytes_max": 10_000_000_000_u64, "events_max": 5});
+    assert_eq!((&info["config"]["retention"], &info["level"]), (&retention, &"written".into()));
+    assert!(home.succeed(["log", "info", "a"]).contains("at most 10.0 GB, 5 events"));
+    assert!(home.succeed(["log", "list"]).lines().nth(1).unwrap().starts_with("a "));
+    let kept = home.fail(["log", "delete", "a"]);
+    assert!(kept.contains("--yes"), "{kept}");
+    assert_eq!(home.succeed(["log", "delete", "a", "--yes"]), "deleted a\n");
+    let gone = home.fail(["log", "read", "a"]);
+    assert!(gone.contains("there is no stream `a`") && gone.contains("sinew log create a"), "{gone}");
+    drop(server);
+}
+
+#[test]
+fn each_failure_has_its_exit_code() {
+    let home = Home::new();
+    let _server = home.serve(&[]);
+    home.succeed(["log", "create", "a"]);
+    assert_eq!(home.succeed(["log", "append", "a", "x", "--expected-offset", "0"]), "0\n");
+    let late = home.run(["log", "append", "a", "y", "--expected-offset", "0"]);
+    assert_eq!(late.status.code(), Some(9), "{}", late.stderr);
+    assert!(late.stderr.contains("the next offset is 1"), "{}", late.stderr);
+    let beyond = home.fail(["log", "read", "a", "--from", "5"]);
+    assert!(beyond.contains("offset 5 of stream `a` is out of range"), "{beyond}");
+    let group = home.fail(["log", "reset", "a", "nobody", "--to", "start"]);
+    assert!(group.contains("no group `nobody`"), "{group}");
+    assert_eq!(home.succeed(["log", "groups", "a"]), "");
+    for wrong in [
+        &["log", "create", "two.tokens"][..],
+        &["log", "create", "a", "--retention-age", "7"],
+        &["log", "read", "a", "--from", "middle"],
+        &["log", "append", "a", "x", "--lines"],
+        &["log", "append", "a", "x", "--resume"],
+        &["log", "verify", "--data", "x", "--insecure"],
+    ] {
+        assert_eq!(home.run(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_copy_is_made_checked_and_restored_with_and_without_a_server() {
+    let home = Home::new();
+    let server = home.serve(&[]);
+    home.succeed(["log", "create", "a"]);
+    home.succeed(["log", "append", "a", "x"]);
+    let (copy, data) = (home.path("copy"), home.path("data"));
+    let (copy, data) = (copy.to_str().unwrap(), data.to_str().unwrap());
+    home.succeed(["log", "backup", "a", copy]);
+    let again = home.fail(["log", "backup", "a", copy]);
+    assert!(again.contains(copy), "{again}");
+    home.succeed(["log", "append", "a", "y"]);
+    home.succeed(["log", "restore", copy, "b"]);
+    assert_eq!(home.succeed(["log", "read", "b", "--raw"]), "x");
+    assert!(home.fail(["log", "restore", copy, "b"]).contains("`b`"));
+    assert!(home.succeed(["log", "verify"]).contains("a: whole; 2 events from 0 up to 2"));
+    home.succeed(["log", "compact", "a"]);
+    let busy = home.fail(["log", "verify", "--data", data]);
+    assert!(busy.contains(data), "{busy}");
+    server.running.signal(Signal::TERM);
+    assert_eq!(server.running.end().status.code(), Some(0));
+    let checked = objects(&home.succeed(["log", "verify", "--data", data, "--json"]));
+    let events: Vec<_> = checked.iter().map(|found| (&found["stream"], &found["events"])).collect();
+    assert_eq!(events, [(&"a".into(), &2.into()), (&"b".into(), &1.into())]);
+    home.succeed(["log", "restore", copy, "c", "--data", data]);
+    let _server = home.serve(&[]);
+    assert_eq!(home.succeed(["log", "read", "c", "--raw"]), "x");
+}
+
+#[test]
+fn files_of_the_original_are_imported_and_damage_has_an_exit_code() {
+    let home = Home::new();
+    // The home is to be made by the program, closed to others.
+    home.succeed(["keys", "show"]);
+    let old = home.path("old");
+    std::fs::create_dir_all(&old).unwrap();
+    let mut file = Vec::new();
+    for (offset, payload) in [(0_u64, "first"), (1, "second")] {
+        file.extend(offset.to_le_bytes());
+        file.extend((1_700_000_000_000_000_000 + offset).to_le_bytes());
+        file.extend((payload.len() as u32).to_le_bytes());
+        file.extend(payload.as_bytes());
+    }
+    std::fs::write(old.join("0.log"), &file).unwrap();
+    let (old, data) = (old.to_str().unwrap(), home.path("data"));
+    home.succeed(["log", "import", "old", old, "--data", data.to_str().unwrap()]);
+    let server = home.serve(&[]);
+    let read = objects(&home.succeed(["log", "read", "old", "--json"]));
+    let read: Vec<_> = read.iter().map(|event| (&event["offset"], &event["payload"])).collect();
+    assert_eq!(read, [(&0.into(), &"first".into()), (&1.into(), &"second".into())]);
+    std::fs::write(home.path("old/0.log"), &file[..file.len() - 1]).unwrap();
+    let torn = home.fail(["log", "import", "torn", old]);
+    assert!(torn.contains("malformed at byte"), "{torn}");
+    server.running.signal(Signal::TERM);
+    assert_eq!(server.running.end().status.code(), Some(0));
+    // One bit of a payload, wherever the engine keeps it.
+    let (path, at) = find(&data, b"second");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let found = home.run(["log", "verify", "--data", data.to_str().unwrap()]);
+    assert_eq!(found.status.code(), Some(8), "{} {}", String::from_utf8_lossy(&found.stdout), found.stderr);
+}
+
+/// The file below a directory that holds these bytes, and where.
+fn find(directory: &std::path::Path, bytes: &[u8]) -> (std::path::PathBuf, usize) {
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let content = std::fs::read(&path).unwrap();
+            if let Some(at) = content.windows(bytes.len()).position(|window| window == bytes) {
+                return (path, at);
+            }
+        }
+    }
+    panic!("no file below {} has it", directory.display());
+}
+
+#[test]
+fn a_signal_ends_it_with_everything_on_disk() {
+    let home = Home::new();
+    let server = home.serve(&[]);
+    home.succeed(["log", "create", "a"]);
+    let mut append = home.start(["log", "append", "a", "--lines"]);
+    append.feed((0..20_000).map(|line| format!("{line}\n")).collect::<String>().as_bytes());
+    assert_eq!(append.line(), "0\n");
+    server.running.signal(Signal::TERM);
+    let ended = server.running.end();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    append.signal(Signal::KILL);
+    let acknowledged = 1 + append.end().stdout.iter().filter(|byte| **byte == b'\n').count();
+    let _server = home.serve(&[]);
+    let read = home.succeed(["log", "read", "a", "--json"]);
+    let stored = objects(&read);
+    assert!(stored.len() >= acknowledged, "{} of {acknowledged}", stored.len());
+    let in_order = |(line, event): (usize, &serde_json::Value)| event["payload"].as_str() == Some(&line.to_string());
+    assert!(stored.iter().enumerate().all(in_order));
+}
+
+#[test]
+fn a_second_server_of_one_data_directory_is_refused() {
+    let home = Home::new();
+    let _server = home.serve(&[]);
+    let data = home.path("data");
+    let error = Home::new().fail(["serve", "--port", "0", "--data", data.to_str().unwrap()]);
+    assert!(error.contains(data.to_str().unwrap()) && error.contains("in use"), "{error}");
+}
+
+/// A write that fails for another reason than a full disk: what the disk has is not known any more.
+#[test]
+fn a_storage_that_fails_ends_the_server_with_an_exit_code_of_its_own() {
+    let home = Home::new();
+    // 8 MiB where a block has 512 bytes, 16 MiB where it has 1 KiB.
+    let server = home.serve_in_small_files(16 << 10);
+    home.succeed(["log", "create", "a"]);
+    assert_eq!(home.succeed(["log", "append", "a", "kept"]), "0\n");
+    let mut append = home.start(["log", "append", "a", "--lines"]);
+    let line = [&[b'x'; 1 << 16][..], b"\n"].concat();
+    append.offer(&line.repeat(512));
+    let ended = server.running.end();
+    assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
+    assert!(ended.stderr.contains("error: the storage failed"), "{}", ended.stderr);
+    append.signal(Signal::KILL);
+    let acknowledged = append.end().stdout.iter().filter(|byte| **byte == b'\n').count();
+    let _server = home.serve(&[]);
+    let stored = home.succeed(["log", "read", "a", "--json"]).lines().count();
+    assert!(stored > acknowledged, "the first one and {acknowledged} were acknowledged, {stored} are there");
+    assert_eq!(home.succeed(["log", "read", "a", "--raw", "--count", "1"]), "kept");
+}
