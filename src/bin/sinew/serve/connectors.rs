@@ -82,7 +82,9 @@ pub(super) async fn start(configs: Vec<ConnectorConfig>, server: &Server, home: 
 impl Connectors {
     /// Stops all: what they took is confirmed and remembered.
     pub(super) async fn stop(mut self) {
-        self.running.iter().for_each(|one| drop(one.stop.send_replace(true)));
+        for one in &self.running {
+            one.stop.send_replace(true);
+        }
         let all = async {
             for task in &mut self.tasks {
                 let _ = task.await;
