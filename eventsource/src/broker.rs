@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sinew_session::{Attachment, Link, Service};
+use sinew_session::{Attachment, Link, ResourceName, Service};
 
-use crate::Engine;
 use crate::protocol::SERVICE;
+use crate::{Engine, Error, Result, Stream};
 
 mod append;
 mod attachment;
@@ -24,6 +24,7 @@ mod maintain;
 mod members;
 mod running;
 mod streams;
+use append::Doors;
 use attachment::LogAttachment;
 use groups::Groups;
 
@@ -86,6 +87,8 @@ struct Shared {
     limits: LogLimits,
     /// Rises when a stream is made, changed or removed: what sessions know of streams is looked up anew.
     generation: AtomicU64,
+    /// What all sessions keep open for appending.
+    doors: Doors,
     /// Locked while one is loaded, so that each is loaded once.
     groups: tokio::sync::Mutex<Groups>,
 }
@@ -98,12 +101,29 @@ impl Shared {
     fn changed(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
+
+    /// A stream. Where the engine has too many open, those that sessions only keep open for their next append are let go
+    /// first, so that nobody who once appended keeps others out.
+    async fn stream(&self, name: &ResourceName) -> Result<Arc<dyn Stream>> {
+        match self.engine.stream(name).await {
+            Err(Error::Limit { .. }) if self.doors.let_go() => self.engine.stream(name).await,
+            outcome => outcome,
+        }
+    }
 }
 
 impl Broker {
     /// The event log on this engine, with these limits.
     pub fn new(engine: Arc<dyn Engine>, limits: LogLimits) -> Self {
-        Self { shared: Arc::new(Shared { engine, limits, generation: AtomicU64::new(0), groups: Default::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                engine,
+                limits,
+                generation: AtomicU64::new(0),
+                doors: Doors::default(),
+                groups: Default::default(),
+            }),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Appends: to the engine in the order in which they came, and answered from wherever the engine ends them.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use sinew_session::{FAILURE, Failure, Header, Lane, Link, REPLY, Record, ResourceName, to_cbor};
@@ -23,6 +23,32 @@ pub(super) struct Door {
     denied: Option<Failure>,
     generation: u64,
     state: Arc<Mutex<State>>,
+}
+
+/// The doors of all sessions, so that what they keep open can be let go.
+#[derive(Debug, Default)]
+pub(super) struct Doors(Mutex<Vec<Weak<Mutex<State>>>>);
+
+impl Doors {
+    /// A new one, closed.
+    fn add(&self) -> Arc<Mutex<State>> {
+        let state = Arc::new(Mutex::new(State::Failed));
+        let mut doors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if doors.len() == doors.capacity() {
+            doors.retain(|door| door.strong_count() > 0);
+        }
+        doors.push(Arc::downgrade(&state));
+        state
+    }
+
+    /// Each looks its stream up anew at the next append; whether any had one open. Costs a short lock for each.
+    pub(super) fn let_go(&self) -> bool {
+        let doors = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let doors: Vec<_> = doors.iter().filter_map(Weak::upgrade).collect();
+        let open = doors.iter().filter(|door| lock(door).reopen()).count();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(doors.iter().map(Arc::downgrade));
+        open > 0
+    }
 }
 
 #[derive(Debug)]
@@ -99,7 +125,7 @@ impl LogAttachment {
                 self.doors.clear();
             }
             // What waits at the old door still goes before: it holds its own state.
-            let state = self.doors.remove(text).map(|door| door.state).unwrap_or_else(closed);
+            let state = self.doors.remove(text).map(|door| door.state).unwrap_or_else(|| self.shared.doors.add());
             lock(&state).reopen();
             self.doors.insert(text.to_owned(), Door { stream, denied, generation, state });
         }
@@ -107,20 +133,18 @@ impl LogAttachment {
     }
 }
 
-fn closed() -> Arc<Mutex<State>> {
-    Arc::new(Mutex::new(State::Failed))
-}
-
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
-    /// The stream is to be looked up again.
-    fn reopen(&mut self) {
-        if matches!(self, Self::Open(_)) {
+    /// The stream is to be looked up again; whether it was open.
+    fn reopen(&mut self) -> bool {
+        let was_open = matches!(self, Self::Open(_));
+        if was_open {
             *self = Self::Failed;
         }
+        was_open
     }
 }
 
@@ -159,7 +183,7 @@ impl Door {
 /// Looks a stream up, and lets through what has waited for it.
 async fn open(shared: Arc<Shared>, name: ResourceName, state: Arc<Mutex<State>>) {
     let opening = async {
-        let stream = shared.engine.stream(&name).await?;
+        let stream = shared.stream(&name).await?;
         let level = stream.info().await?.level;
         Ok(Opened { range: stream.range(), stream, level })
     };

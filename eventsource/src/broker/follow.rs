@@ -158,7 +158,7 @@ impl Follower {
 
     /// Finds the stream and the place, and answers that it stands.
     async fn begin(&self, ask: Follow) -> Result<(Arc<dyn Stream>, Place)> {
-        let stream = self.shared.engine.stream(&self.name).await?;
+        let stream = self.shared.stream(&self.name).await?;
         let end = stream.range().borrow().next;
         let from = resolve(&*stream, ask.from).await?;
         let to = if ask.live { ask.to } else { Some(ask.to.map_or(end, |to| to.min(end))) };

@@ -65,7 +65,7 @@ impl Shared {
             let reason = format!("{} groups are in use, the limit; raise `groups_max` at the server", groups.0.len());
             return Err(Error::Limit { reason });
         }
-        let found = self.engine.stream(stream).await?;
+        let found = self.stream(stream).await?;
         let cursor_name = cursor_of(group);
         let (cursor, state) = match (found.cursor(&cursor_name).await?, settings) {
             (Some(cursor), _) => {
@@ -139,7 +139,7 @@ impl LogAttachment {
 async fn act(shared: &Shared, stream: &ResourceName, group: Option<ResourceName>, act: GroupAct) -> Result<Answer> {
     let Some(group) = group.filter(|_| !matches!(act, GroupAct::List(_))) else {
         let GroupAct::List(after) = act else { return Ok(Answer::of(&GroupPage::default())) };
-        return list(&*shared.engine.stream(stream).await?, after).await;
+        return list(&*shared.stream(stream).await?, after).await;
     };
     if matches!(act, GroupAct::Delete(_)) {
         return shared.remove_group(stream, &group).await.map(|()| Answer::of(&()));

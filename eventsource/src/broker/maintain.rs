@@ -38,9 +38,9 @@ impl LogAttachment {
 async fn act(shared: &Shared, name: &ResourceName, act: MaintainAct, sink: ProgressSink) -> Result<Answer> {
     let engine = &shared.engine;
     let answer = match act {
-        MaintainAct::Verify => Answer::of(&engine.stream(name).await?.verify(sink).await?),
-        MaintainAct::Compact => Answer::of(&engine.stream(name).await?.compact(sink).await?),
-        MaintainAct::Backup(path) => Answer::of(&engine.stream(name).await?.backup(Path::new(&path), sink).await?),
+        MaintainAct::Verify => Answer::of(&shared.stream(name).await?.verify(sink).await?),
+        MaintainAct::Compact => Answer::of(&shared.stream(name).await?.compact(sink).await?),
+        MaintainAct::Backup(path) => Answer::of(&shared.stream(name).await?.backup(Path::new(&path), sink).await?),
         MaintainAct::Restore(path) => Answer::of(&engine.restore(name, Path::new(&path), sink).await?),
         MaintainAct::Import(config, path) => Answer::of(&engine.import(name, &config, Path::new(&path), sink).await?),
     };

@@ -53,7 +53,7 @@ impl LogAttachment {
         self.check(Asks::OpenProducer(&ask.stream))?;
         let shared = self.shared.clone();
         self.call(lane, record, async move {
-            let opening = async { shared.engine.stream(&stream).await?.open_producer(&producer).await };
+            let opening = async { shared.stream(&stream).await?.open_producer(&producer).await };
             opening.await.map(|grant| Answer::of(&grant)).map_err(|error| failure_of(&error))
         })
     }
@@ -83,7 +83,7 @@ impl LogAttachment {
         self.check(Asks::Cursor(&ask.stream))?;
         let shared = self.shared.clone();
         self.call(lane, record, async move {
-            let stream = shared.engine.stream(&stream).await.map_err(|error| failure_of(&error))?;
+            let stream = shared.stream(&stream).await.map_err(|error| failure_of(&error))?;
             cursors(&*stream, ask.act).await.map_err(|error| failure_of(&error))
         })
     }
@@ -92,8 +92,14 @@ impl LogAttachment {
 async fn act(shared: &Shared, stream: &ResourceName, act: StreamAct) -> Result<Answer> {
     let engine = &shared.engine;
     let answer = match act {
-        StreamAct::Info => return Ok(Answer::of(&engine.stream(stream).await?.info().await?)),
-        StreamAct::Create(config) => engine.create(stream, &config).await.map(|info| Answer::of(&info)),
+        StreamAct::Info => return Ok(Answer::of(&shared.stream(stream).await?.info().await?)),
+        StreamAct::Create(config) => {
+            let made = match engine.create(stream, &config).await {
+                Err(Error::Limit { .. }) if shared.doors.let_go() => engine.create(stream, &config).await,
+                made => made,
+            };
+            made.map(|info| Answer::of(&info))
+        }
         StreamAct::Alter(config) => engine.alter(stream, &config).await.map(|info| Answer::of(&info)),
         StreamAct::Delete => engine.delete(stream).await.map(|()| Answer::of(&())),
     };
@@ -142,7 +148,7 @@ pub(super) async fn resolve(stream: &dyn Stream, position: Position) -> Result<u
 }
 
 async fn read_page(shared: &Arc<Shared>, name: &ResourceName, ask: Read) -> Result<Answer> {
-    let stream = shared.engine.stream(name).await?;
+    let stream = shared.stream(name).await?;
     let from = resolve(&*stream, ask.from).await?;
     let bytes_max = usize::try_from(ask.bytes_max).unwrap_or(usize::MAX).clamp(1, shared.limits.page_bytes_max);
     let events_max = usize::try_from(ask.events_max).unwrap_or(usize::MAX).max(1);
