@@ -33,6 +33,11 @@ fn a_brief_demo_measures_everything_and_leaves_nothing() {
         let across = row["security"] == "both";
         assert_eq!(row["throughput"].as_array().unwrap().len(), if across { 0 } else { 3 }, "{row}");
     }
+    let logs = report["logs"].as_array().unwrap();
+    assert_eq!(logs.len(), ways, "{report:#}");
+    for row in logs {
+        assert!(row["appended"].as_u64().unwrap() > 0 && row["appended"] == row["replayed"], "{row}");
+    }
     assert_eq!(report["failures"], serde_json::json!([]));
     assert_eq!(std::fs::read_dir(places.path()).unwrap().count(), 0);
     assert!(!home.path("").exists(), "the account's own home was not touched");

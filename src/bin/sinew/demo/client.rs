@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use sinew::{Bus, Client, Executor};
+use sinew::{Client, Executor};
 
-use super::{load, ping_pong};
+use super::{append, load, ping_pong};
 use crate::failure::Outcome;
 use crate::signals::end_of_stdin;
 
@@ -42,6 +42,7 @@ enum Role {
     Pong,
     Publish,
     Subscribe,
+    Append,
     RawProxy,
     RawPing,
     RawPong,
@@ -52,7 +53,7 @@ enum Role {
 impl DemoClient {
     pub(crate) fn run(self) -> Outcome {
         match self.role {
-            Role::Ping | Role::Pong | Role::Publish | Role::Subscribe => {
+            Role::Ping | Role::Pong | Role::Publish | Role::Subscribe | Role::Append => {
                 tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.run_client())
             }
             raw => {
@@ -71,7 +72,7 @@ impl DemoClient {
         };
         let client = Client::builder(&self.url).name("sinew-demo").executor(executor).connect().await?;
         let outcome = tokio::select! {
-            outcome = self.play(client.bus()) => outcome,
+            outcome = self.play(&client) => outcome,
             _ = end_of_stdin() => Ok(()),
         };
         // In order, so that the server need not find out by itself.
@@ -79,8 +80,10 @@ impl DemoClient {
         outcome
     }
 
-    async fn play(&self, bus: &Bus) -> Outcome {
+    async fn play(&self, client: &Client) -> Outcome {
+        let bus = client.bus();
         match self.role {
+            Role::Append => append::append(client.log(), self.size, self.time()).await,
             Role::Ping => ping_pong::ping(bus, self.rounds, self.time()).await,
             Role::Pong => ping_pong::pong(bus).await,
             Role::Publish => load::publish(bus, self.size, self.time()).await,

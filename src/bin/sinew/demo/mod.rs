@@ -8,6 +8,7 @@ use clap::Args;
 use crate::failure::{Outcome, chain};
 use crate::signals::Signals;
 
+mod append;
 mod children;
 mod client;
 mod load;
@@ -24,8 +25,9 @@ pub(crate) use client::DemoClient;
 /// Show what it does, in less than a minute
 ///
 /// Starts a server and client processes of its own, with their own keys, on free ports, and leaves nothing behind: a
-/// ping-pong over ZeroMQ, over QUIC and across the two, then throughput, all of it encrypted and authenticated. Beside
-/// it the same with libzmq alone, in plaintext, through a proxy process. Fails if a single message is lost.
+/// ping-pong over ZeroMQ, over QUIC and across the two, then throughput, then an event log whose every event is on disk
+/// before it is acknowledged; all of it encrypted and authenticated. Beside it messages with libzmq alone, in plaintext,
+/// through a proxy process. Fails if a single message or event is lost.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// Write the results as one JSON object instead of a table

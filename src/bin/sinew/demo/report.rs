@@ -7,6 +7,8 @@ use serde::Serialize;
 pub(super) struct Report {
     /// One for each way between two programs.
     pub(super) rows: Vec<Row>,
+    /// One for each transport.
+    pub(super) logs: Vec<LogRow>,
     /// What went wrong, a line each.
     pub(super) failures: Vec<String>,
     /// How long it took.
@@ -24,6 +26,21 @@ pub(super) struct Row {
     pub(super) ping_pong: Option<PingPong>,
     /// One for each size.
     pub(super) throughput: Vec<Throughput>,
+}
+
+/// A stream of events over one transport: all on disk before they were acknowledged, and all read again in order.
+#[derive(Debug, Serialize)]
+pub(super) struct LogRow {
+    /// The way.
+    pub(super) transport: String,
+    /// Bytes of each event.
+    pub(super) payload_bytes: usize,
+    /// Appends on their way at one time.
+    pub(super) in_flight: usize,
+    pub(super) appended: u64,
+    pub(super) appended_per_second: f64,
+    pub(super) replayed: u64,
+    pub(super) replayed_per_second: f64,
 }
 
 /// Round trips through the server between two processes.

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use sinew::{Endpoint, Home};
 
+use super::append::IN_FLIGHT;
 use super::children::Child;
-use super::report::{PingPong, Report, Row, Throughput};
+use super::report::{LogRow, PingPong, Report, Row, Throughput};
 use super::words::Word;
 use crate::failure::{Outcome, chain};
 
@@ -18,6 +19,10 @@ pub(super) const SIZES: [usize; 3] = [16, 128, 1024];
 const LOAD: Duration = Duration::from_secs(5);
 /// The same for the comparison, which needs less to be a comparison.
 const RAW_LOAD: Duration = Duration::from_secs(2);
+/// How long events are appended over each transport.
+const LOG: Duration = Duration::from_secs(2);
+/// Bytes of each.
+const EVENT_BYTES: usize = 128;
 /// The longest a ping-pong goes on; it also ends after [`ROUNDS`].
 const PING_PONG: Duration = Duration::from_millis(2_500);
 /// The rounds of a ping-pong.
@@ -80,6 +85,13 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> Outcome {
         let result = raw_ping_pong(home.path(), plan.cut(PING_PONG)).await;
         keep(report, RAW, "ping-pong", result, |row, result| row.ping_pong = Some(result));
     }
+    for url in &urls {
+        progress(&format!("event log over {}", url.scheme()));
+        match log(home.path(), url, plan.cut(LOG)).await {
+            Ok(row) => report.logs.push(row),
+            Err(error) => report.failures.push(format!("event log over {}: {}", url.scheme(), chain(&*error))),
+        }
+    }
     loads(plan, report, home.path(), &urls).await;
     progress("ending the server");
     server.end().await?;
@@ -119,6 +131,25 @@ async fn ping_pong(home: &Path, way: &Way, time: Duration) -> Outcome<PingPong> 
     ping.end().await?;
     pong.end().await?;
     Ok(result)
+}
+
+async fn log(home: &Path, url: &Endpoint, time: Duration) -> Outcome<LogRow> {
+    let options = ["--size", &EVENT_BYTES.to_string(), "--seconds", &time.as_secs_f64().to_string()];
+    let mut child = client(home, "append", &[&[url.to_string().as_str()][..], &options].concat())?;
+    let row = match child.word().await? {
+        Word::Log { appended, append_seconds, replayed, replay_seconds } if appended == replayed => LogRow {
+            transport: url.scheme().to_owned(),
+            payload_bytes: EVENT_BYTES,
+            in_flight: IN_FLIGHT,
+            appended,
+            appended_per_second: appended as f64 / append_seconds,
+            replayed,
+            replayed_per_second: replayed as f64 / replay_seconds,
+        },
+        word => return Err(format!("not all that was acknowledged was read again: {word:?}").into()),
+    };
+    child.end().await?;
+    Ok(row)
 }
 
 async fn raw_ping_pong(home: &Path, time: Duration) -> Outcome<PingPong> {

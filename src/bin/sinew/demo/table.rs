@@ -19,6 +19,17 @@ pub(super) fn render(report: &Report) -> String {
             text.push('\n');
         }
     }
+    for row in &report.logs {
+        let (appended, replayed) = (grouped(row.appended_per_second), grouped(row.replayed_per_second));
+        text += &format!(
+            "{}event log over {}: {appended} events/s of {} B, {} in flight, each on disk before it was acknowledged; \
+             replay {replayed} events/s\n",
+            if row.transport == report.logs[0].transport { "\n" } else { "" },
+            row.transport,
+            row.payload_bytes,
+            row.in_flight,
+        );
+    }
     let total: u64 = report.rows.iter().flat_map(|row| &row.throughput).map(|throughput| throughput.messages).sum();
     let verdict = if report.failures.is_empty() { "nothing lost" } else { "not all went well" };
     text + &format!("\n{} messages, {verdict}; {:.0} seconds\n", grouped(total as f64), report.seconds)
@@ -72,7 +83,7 @@ mod tests {
         let mut row = Row::new("zmq", "CURVE");
         row.ping_pong = Some(PingPong { rounds: 9, p50_us: 81.4, p99_us: 1_200.0 });
         row.throughput.push(Throughput { payload_bytes: 128, messages: 1_000, messages_per_second: 1_234_567.8 });
-        let report = Report { rows: vec![row], failures: Vec::new(), seconds: 1.2 };
+        let report = Report { rows: vec![row], logs: Vec::new(), failures: Vec::new(), seconds: 1.2 };
         let text = render(&report);
         let figures: Vec<&str> =
             text.lines().nth(3).unwrap().split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect();

@@ -26,6 +26,17 @@ pub(super) enum Word {
         /// 99 of 100 are at most this.
         p99_ns: u64,
     },
+    /// The result of appending to a log, and of reading it again.
+    Log {
+        /// Events acknowledged.
+        appended: u64,
+        /// From the first append to the last acknowledgement.
+        append_seconds: f64,
+        /// Events read again.
+        replayed: u64,
+        /// From asking for the first to the last.
+        replay_seconds: f64,
+    },
     /// The result of a publisher.
     Sent {
         /// How many.
