@@ -13,8 +13,8 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use sinew_session::{Headers, Subject};
 
-use crate::moment::{parse_rfc3339, rfc3339};
 use crate::{Item, Lost};
+use crate::{parse_rfc3339, rfc3339};
 
 /// The longest line, in bytes: the largest payload that a session carries, with every byte escaped.
 pub const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use sinew_eventsource::{Event, Filter, FollowOptions, Followed, Follower, Log, Position as From, ReadLimits};
 use sinew_session::{Pattern, ResourceName};
 
-use crate::moment::parse_rfc3339;
+use crate::parse_rfc3339;
 use crate::{Address, Batch, BatchLimits, Context, Error, Extent, Item, Mark, Position, Result, Source, Standing};
 
 /// A stream that is read.

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use crate::connection::{ConnectionOptions, shown, tell_cuts};
 use crate::failure::Outcome;
 use crate::format::Format;
-use crate::output::{CHUNK_BYTES, GOODBYE, start_writer};
+use crate::output::{CHUNK_BYTES, finish, start_writer};
 use crate::signals::Signals;
 
 /// Subscribe, and write what comes to standard output
@@ -116,16 +116,7 @@ impl Subscribe {
             () = signals.next() => Ok(()),
             () = tell_cuts(&client) => unreachable!("cuts are watched for ever"),
         };
-        // What was received is written and the server told, unless a reader that stands still or a second signal says no.
-        let finish = async {
-            let written = writer.await;
-            let _ = tokio::time::timeout(GOODBYE, client.close()).await;
-            written
-        };
-        tokio::select! {
-            written = finish => written??,
-            () = signals.next() => {}
-        }
+        finish(writer, &client, &mut signals).await?;
         outcome
     }
 

@@ -8,7 +8,7 @@ use super::shown::EventFormat;
 use super::{name, units};
 use crate::connection::{ConnectionOptions, tell_cuts};
 use crate::failure::Outcome;
-use crate::output::{CHUNK_BYTES, GOODBYE, start_writer};
+use crate::output::{CHUNK_BYTES, finish, start_writer};
 use crate::signals::Signals;
 
 /// Write events up to the end of the stream to standard output
@@ -24,7 +24,7 @@ Examples:
   sinew log read pictures --from 7 --count 1 --raw > picture.jpg
 
 Objects of --json, one a line:
-  {\"offset\":7,\"time\":\"2026-01-31T12:00:00.000Z\",\"timestamp\":1769860800000000000,\"subject\":\"orders.eu.paid\",
+  {\"offset\":7,\"time\":\"2026-01-31T12:00:00Z\",\"timestamp\":1769860800000000000,\"subject\":\"orders.eu.paid\",
    \"key\":\"table-7\",\"headers\":[{\"name\":\"by\",\"value\":\"me\"}],\"payload\":\"tea\"}
   key_base64 and payload_base64 for what is no UTF-8 text; \"tombstone\":true where a key is gone")]
 pub(super) struct Read {
@@ -119,16 +119,7 @@ impl Which {
             () = signals.next() => Ok(()),
             () = tell_cuts(&client) => unreachable!("cuts are watched for ever"),
         };
-        // What was received is written and the server told, unless a reader that stands still or a second signal says no.
-        let finish = async {
-            let written = writer.await;
-            let _ = tokio::time::timeout(GOODBYE, client.close()).await;
-            written
-        };
-        tokio::select! {
-            written = finish => written??,
-            () = signals.next() => {}
-        }
+        finish(writer, &client, &mut signals).await?;
         outcome
     }
 

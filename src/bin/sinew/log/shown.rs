@@ -1,9 +1,8 @@
 //! How events and objects look on standard output.
 
 use serde::Serialize;
-use sinew::Event;
+use sinew::{Event, rfc3339};
 
-use super::units::written_time;
 use crate::format::{HeaderObject, printable, text_or_base64};
 
 /// One of the three ways.
@@ -48,7 +47,7 @@ impl EventFormat {
 
 fn line(event: &Event, headers: bool, out: &mut Vec<u8>) {
     let subject = event.subject.as_ref().map_or("-", |subject| subject.as_str());
-    out.extend_from_slice(format!("{} {} {subject} ", event.offset, written_time(event.timestamp)).as_bytes());
+    out.extend_from_slice(format!("{} {} {subject} ", event.offset, rfc3339(event.timestamp)).as_bytes());
     if headers {
         if let Some(key) = &event.key {
             out.extend_from_slice(b"[key ");
@@ -75,7 +74,7 @@ fn json(event: &Event, out: &mut Vec<u8>) {
     let (key, key_base64) = event.key.as_ref().map_or((None, None), |key| text_or_base64(key));
     let object = EventObject {
         offset: event.offset,
-        time: written_time(event.timestamp),
+        time: rfc3339(event.timestamp),
         timestamp: event.timestamp,
         subject: event.subject.as_ref().map(|subject| subject.as_str()),
         key,
@@ -124,18 +123,18 @@ mod tests {
     #[test]
     fn an_event_is_one_line() {
         let line = EventFormat::Line { headers: false };
-        check(line, NewEvent::new("a\nb"), "7 1970-01-01T00:00:01.500Z - a\\nb\n");
+        check(line, NewEvent::new("a\nb"), "7 1970-01-01T00:00:01.5Z - a\\nb\n");
         let about = NewEvent::new("x").subject("a.b".try_into().unwrap()).key("k");
-        check(line, about.clone(), "7 1970-01-01T00:00:01.500Z a.b x\n");
+        check(line, about.clone(), "7 1970-01-01T00:00:01.5Z a.b x\n");
         let headers = Headers::default().with("n", "1").unwrap();
         let all = EventFormat::Line { headers: true };
-        check(all, about.headers(headers), "7 1970-01-01T00:00:01.500Z a.b [key k] [n=1] x\n");
-        check(line, NewEvent::tombstone("k"), "7 1970-01-01T00:00:01.500Z - (key is gone)\n");
+        check(all, about.headers(headers), "7 1970-01-01T00:00:01.5Z a.b [key k] [n=1] x\n");
+        check(line, NewEvent::tombstone("k"), "7 1970-01-01T00:00:01.5Z - (key is gone)\n");
     }
 
     #[test]
     fn an_event_is_one_object_or_its_payload() {
-        let start = r#"{"offset":7,"time":"1970-01-01T00:00:01.500Z","timestamp":1500000000"#;
+        let start = r#"{"offset":7,"time":"1970-01-01T00:00:01.5Z","timestamp":1500000000"#;
         check(EventFormat::Json, NewEvent::new("x"), &format!("{start},\"payload\":\"x\"}}\n"));
         let binary = NewEvent::new(&[0xff_u8, 0xd8][..]).key(&[0xff_u8][..]);
         check(EventFormat::Json, binary, &format!("{start},\"key_base64\":\"/w==\",\"payload_base64\":\"/9g=\"}}\n"));

@@ -1,8 +1,8 @@
-//! What a command line says of places, ages, sizes and times, and how times are written.
+//! What a command line says of places, ages and sizes.
 
 use std::time::{Duration, SystemTime};
 
-use sinew::Position;
+use sinew::{Position, parse_rfc3339};
 
 /// Nanoseconds since 1970, now.
 fn now() -> u64 {
@@ -22,7 +22,7 @@ pub(super) fn place(text: &str) -> Result<Position, String> {
     if let Ok(age) = age(text) {
         return Ok(Position::Time(now().saturating_sub(age.as_nanos() as u64)));
     }
-    read_time(text).map(Position::Time).ok_or_else(|| {
+    parse_rfc3339(text).map(Position::Time).ok_or_else(|| {
         "write start, end, an offset, an age such as 10m or 2h, or a time such as 2026-01-31T12:00:00Z".to_owned()
     })
 }
@@ -115,60 +115,6 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{value:.1} TB")
 }
 
-/// Nanoseconds since 1970 as RFC 3339, UTC, in milliseconds.
-pub(super) fn written_time(timestamp: u64) -> String {
-    let (seconds, millis) = (timestamp / 1_000_000_000, timestamp / 1_000_000 % 1_000);
-    let (year, month, day) = date(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
-}
-
-/// RFC 3339 in UTC: a date, or a date and a time with up to nine digits behind the second.
-fn read_time(text: &str) -> Option<u64> {
-    let (day, time) = text.split_once('T').unwrap_or((text, "00:00:00Z"));
-    let mut parts = day.splitn(3, '-').map(number);
-    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
-    let days = (1970..=2500).contains(&year).then(|| days_until(year, month, day))?;
-    // A day that the calendar does not have comes back as another one.
-    if date(days) != (year, month, day) {
-        return None;
-    }
-    let (time, fraction) = match time.strip_suffix('Z')?.split_once('.') {
-        Some((time, fraction)) if (1..=9).contains(&fraction.len()) => {
-            (time, number(fraction)? * 10_u64.pow(9 - fraction.len() as u32))
-        }
-        Some(_) => return None,
-        None => (time.strip_suffix('Z').unwrap_or(time), 0),
-    };
-    let mut parts = time.splitn(3, ':').map(number);
-    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
-    let is_time = hour < 24 && minute < 60 && second < 60;
-    is_time.then(|| (days * 86_400 + hour * 3_600 + minute * 60 + second) * 1_000_000_000 + fraction)
-}
-
-/// Digits and nothing else.
-fn number(text: &str) -> Option<u64> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
-}
-
-/// Days from 1970 to that day of the Gregorian calendar; years are counted from March, so that the leap day is the last.
-fn days_until(year: u64, month: u64, day: u64) -> u64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    (year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day).saturating_sub(719_469)
-}
-
-/// Year, month and day, so many days after 1970 began.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let of_era_year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * of_era_year + of_era_year / 4 - of_era_year / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    (era * 400 + of_era_year + u64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,23 +128,6 @@ mod tests {
         assert!(matches!(place("10m"), Ok(Position::Time(time)) if now() - time >= 600_000_000_000));
         for wrong in ["", "middle", "-1", "10", "10x", "2026-02-30", "2026-1", "2026-01-31T25:00:00Z", "m"] {
             assert_eq!(place(wrong).is_ok(), wrong == "10", "{wrong}");
-        }
-    }
-
-    #[test]
-    fn times_are_read_as_they_are_written() {
-        for (text, seconds) in [
-            ("1970-01-01T00:00:00.000Z", 0),
-            ("2000-02-29T23:59:59.000Z", 951_868_799),
-            ("2026-11-25T17:00:00.000Z", 1_795_626_000),
-            ("2100-03-01T00:00:00.000Z", 4_107_542_400),
-        ] {
-            assert_eq!(read_time(text), Some(seconds * 1_000_000_000), "{text}");
-            assert_eq!(written_time(seconds * 1_000_000_000), text);
-        }
-        for days in (0..60_000).step_by(7) {
-            let (year, month, day) = date(days);
-            assert_eq!(days_until(year, month, day), days);
         }
     }
 
