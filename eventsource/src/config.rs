@@ -3,18 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-
-/// When an append is acknowledged. The reply says which level it has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Durability {
-    /// Once it is synced to disk, by group commit: it survives a loss of power.
-    #[default]
-    Fsynced,
-    /// Once the operating system has it: it survives a crash of the server, not one of the machine. Synced within a
-    /// second.
-    Written,
-}
+use sinew_session::Durability;
 
 /// How long events are kept. Whole segments go, the newest never; `None` sets no bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

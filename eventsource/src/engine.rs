@@ -26,41 +26,16 @@ pub use journal_engine::JournalEngine;
 pub(crate) use upkeep::GoOn;
 pub(crate) use waiting::{blocking, cancellable, explain, locked, storage, storage_of};
 
-use std::fmt::{self, Debug};
+use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use sinew_session::ResourceName;
+use sinew_session::{Level, ProgressSink, ResourceName};
 use tokio::sync::watch;
 
 use crate::{Error, EventBatch, Result, StreamConfig};
-
-/// What an acknowledgement means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Level {
-    /// In the server's memory.
-    Memory,
-    /// The operating system has it.
-    Written,
-    /// Synced to disk.
-    Fsynced,
-    /// Synced on several machines.
-    Replicated,
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Memory => "in memory",
-            Self::Written => "written",
-            Self::Fsynced => "fsynced",
-            Self::Replicated => "replicated",
-        })
-    }
-}
 
 /// Streams by name.
 #[async_trait]
@@ -196,18 +171,6 @@ pub trait Stream: Send + Sync + Debug {
         let _ = (target, progress);
         Err(Error::Unsupported { stream: self.name().to_string(), what: "backup" })
     }
-}
-
-/// Told now and then how far a long call is, from any thread; must not wait. Dropping the call's future cancels it.
-pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
-
-/// How far a long call is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    /// Bytes that are dealt with.
-    pub done: u64,
-    /// Bytes in all, as far as is known; may grow.
-    pub total: u64,
 }
 
 /// What [`Stream::verify`] found.

@@ -3,6 +3,7 @@
 //!
 //! What is stored and how is the [`Engine`]'s; what is said between client and server is in `protocol.rs`.
 
+pub use sinew_session::{Durability, Level, Progress, ProgressSink};
 mod event;
 mod moment;
 pub use event::{Event, KEY_BYTES_MAX, NewEvent};
@@ -10,12 +11,12 @@ pub use moment::{parse_rfc3339, rfc3339};
 mod record;
 pub use record::{EventBatch, EventBatchBuilder, MalformedBatch, RECORD_HEAD_BYTES};
 mod config;
-pub use config::{Compaction, Durability, Retention, StreamConfig};
+pub use config::{Compaction, Retention, StreamConfig};
 mod engine;
 pub use engine::{
     Append, AppendDone, Appended, BackedUp, CURSOR_NAME_BYTES_MAX, CURSOR_RANGES_MAX, CURSOR_STATE_BYTES_MAX,
-    CommitDone, Compacted, Cursor, CursorUpdate, Engine, EngineOptions, JournalEngine, Level, Page, ProducerGrant,
-    ProducerStamp, Progress, ProgressSink, ReadLimits, StoredBatch, Stream, StreamInfo, StreamRange, Verified,
+    CommitDone, Compacted, Cursor, CursorUpdate, Engine, EngineOptions, JournalEngine, Page, ProducerGrant,
+    ProducerStamp, ReadLimits, StoredBatch, Stream, StreamInfo, StreamRange, Verified,
 };
 mod event_log;
 pub use event_log::{EventLog, LogOptions, Ticket};

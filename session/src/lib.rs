@@ -4,6 +4,8 @@
 //! is alive, and connects again after a cut, counting what was lost. Services stand on it through three small traits:
 //! [`Service`] and [`Attachment`] at the server, [`Consumer`] at the client.
 
+mod durability;
+pub use durability::{Durability, Level, Progress, ProgressSink};
 mod headers;
 pub use headers::{HEADERS_BYTES_MAX, HEADERS_MAX, HeaderError, Headers};
 mod names;

@@ -333,10 +333,7 @@ impl StoredStream {
 
 /// What a stream's acknowledgements mean.
 pub(crate) fn level(config: &StreamConfig) -> Level {
-    match config.durability {
-        Durability::Fsynced => Level::Fsynced,
-        Durability::Written => Level::Written,
-    }
+    config.durability.into()
 }
 
 fn journal_options(config: &StreamConfig) -> JournalOptions {

@@ -1,0 +1,21 @@
+//! The key-value store: buckets of keys, each write durable before it is acknowledged and known by its revision, watched
+//! without gaps.
+//!
+//! What is stored and how is the [`Engine`]'s; what is said between client and server is in `protocol.rs`.
+
+pub use sinew_session::{Durability, Level, Progress, ProgressSink};
+mod key;
+pub use key::{KEY_BYTES_MAX, Key};
+mod config;
+pub use config::{BucketConfig, BucketLimits, HISTORY_MAX, VALUE_BYTES_MAX};
+mod entry;
+pub use entry::{Change, Entry, Removal, Revision};
+mod write;
+pub use write::{Action, Condition, Expected, OPERATIONS_MAX, Operation, OperationId, Write, Written};
+mod engine;
+pub use engine::{
+    BackedUp, Bucket, BucketInfo, BucketRange, ChangePage, Compacted, Engine, Found, Page, PageLimits, Range, Verified,
+    WriteDone,
+};
+mod error;
+pub use error::{Error, Result};

@@ -1,0 +1,64 @@
+//! Words that every durable service says: when it acknowledges, what an acknowledgement means, how far a long call is.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// When a write is acknowledged. The reply says which [`Level`] it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// Once it is synced to disk, by group commit: it survives a loss of power.
+    #[default]
+    Fsynced,
+    /// Once the operating system has it: it survives a crash of the server, not one of the machine. Synced within a
+    /// second.
+    Written,
+}
+
+/// What an acknowledgement means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// In the server's memory.
+    Memory,
+    /// The operating system has it.
+    Written,
+    /// Synced to disk.
+    Fsynced,
+    /// Synced on several machines.
+    Replicated,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "in memory",
+            Self::Written => "written",
+            Self::Fsynced => "fsynced",
+            Self::Replicated => "replicated",
+        })
+    }
+}
+
+impl From<Durability> for Level {
+    fn from(durability: Durability) -> Self {
+        match durability {
+            Durability::Fsynced => Self::Fsynced,
+            Durability::Written => Self::Written,
+        }
+    }
+}
+
+/// Told now and then how far a long call is, from any thread; must not wait. Dropping the call's future cancels it.
+pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// How far a long call is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is dealt with, in the call's own unit: bytes, unless it says otherwise.
+    pub done: u64,
+    /// All there is, as far as is known; may grow.
+    pub total: u64,
+}
