@@ -129,3 +129,34 @@ mod tests {
         assert_eq!(Word::of(&second), Some(Word::Counted(1)));
     }
 }
+
+/// Which numbers below a count have come, each once. Appends that are under way together are stored in an order that nobody
+/// promises, so only that is asked.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    seen: Vec<bool>,
+    left: u64,
+}
+
+impl Numbers {
+    pub(crate) fn below(count: u64) -> Self {
+        Self { seen: vec![false; count as usize], left: count }
+    }
+
+    /// Takes one; says what is wrong with it if it is none of them, or came before.
+    pub(crate) fn take(&mut self, word: Option<Word>) -> Result<(), String> {
+        let Some(Word::Counted(number)) = word else { return Err(format!("{word:?} is no event of ours")) };
+        match self.seen.get_mut(number as usize) {
+            Some(seen) if !*seen => *seen = true,
+            Some(_) => return Err(format!("event {number} is there twice")),
+            None => return Err(format!("event {number} of {} was never appended", self.seen.len())),
+        }
+        self.left -= 1;
+        Ok(())
+    }
+
+    /// How many have not come.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
+    }
+}

@@ -9,7 +9,7 @@ use futures::stream::FuturesUnordered;
 
 use super::{Figures, Order, Progress, Sides, Told};
 use crate::Outcome;
-use crate::payload::{Payloads, Word};
+use crate::payload::{Numbers, Payloads, Word};
 use crate::peer::{Append, Keeps, run_here};
 
 /// Events that are read again and again.
@@ -53,19 +53,21 @@ async fn fill(appender: &impl Append, size: usize) -> Outcome {
     Ok(())
 }
 
+/// Once from the start to the end: each event once.
 async fn once<K: Keeps>(place: &crate::place::Place, progress: &Arc<Progress>) -> Outcome {
-    let (mut next, mut wrong) = (0, None);
+    let (mut numbers, mut wrong) = (Numbers::below(EVENTS), Ok(()));
     K::replay(place, |body| {
-        if Word::of(body) != Some(Word::Counted(next)) {
-            wrong = Some(format!("event {next} reads {:?}: lost, doubled or out of order", Word::of(body)));
-            return false;
-        }
-        next += 1;
-        if next.is_multiple_of(STEP) {
+        wrong = numbers.take(Word::of(body));
+        let left = numbers.left();
+        if left.is_multiple_of(STEP) {
             progress.count.fetch_add(STEP, Ordering::Relaxed);
         }
-        next < EVENTS && !progress.over.load(Ordering::Relaxed)
+        wrong.is_ok() && left > 0 && !progress.over.load(Ordering::Relaxed)
     })
     .await?;
-    wrong.map_or(Ok(()), |wrong| Err(wrong.into()))
+    wrong?;
+    if numbers.left() > 0 && !progress.over.load(Ordering::Relaxed) {
+        return Err(format!("{} of {EVENTS} events are not there", numbers.left()).into());
+    }
+    Ok(())
 }
