@@ -4,6 +4,8 @@
 //! else may wait and is cancelled by dropping it. Reads see what is acknowledged, and nothing older than what was
 //! acknowledged when they were called: the store is linearizable.
 
+pub(crate) mod clock;
+
 use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;

@@ -11,11 +11,19 @@ pub use config::{BucketConfig, BucketLimits, HISTORY_MAX, VALUE_BYTES_MAX};
 mod entry;
 pub use entry::{Change, Entry, Removal, Revision};
 mod write;
-pub use write::{Action, Condition, Expected, OPERATIONS_MAX, Operation, OperationId, Write, Written};
+pub use write::{Action, Condition, Expected, OPERATIONS_MAX, Operation, OperationId, WRITE_BYTES_MAX, Write, Written};
+#[allow(dead_code, reason = "the engine on disk, which comes next, needs the rest")]
+mod table;
+pub use table::{OPERATIONS_REMEMBERED_FOR, OPERATIONS_REMEMBERED_MAX, OPERATIONS_REMEMBERED_PER_CLIENT};
 mod engine;
 pub use engine::{
     BackedUp, Bucket, BucketInfo, BucketRange, ChangePage, Compacted, Engine, Found, Page, PageLimits, Range, Verified,
     WriteDone,
 };
+mod memory;
+#[cfg(test)]
+#[allow(dead_code, reason = "the engine on disk, which comes next, needs the rest")]
+mod model;
+pub use memory::MemoryEngine;
 mod error;
 pub use error::{Error, Result};

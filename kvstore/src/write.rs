@@ -8,6 +8,8 @@ use crate::{Key, Level};
 
 /// Conditions and actions of one write, together: what one commit must hold and one answer explain.
 pub const OPERATIONS_MAX: usize = 1_024;
+/// Bytes of the keys and values of one write: it stands in one batch of the journal, whole or not at all.
+pub const WRITE_BYTES_MAX: usize = 12 << 20;
 
 /// A write of one key, or a transaction over several of one bucket: where every condition holds, every action is done,
 /// else none. Conditions are judged before the first action.
