@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use sinew_session::{
-    Consumer, Error as SessionError, Failure, Record, Reply, Request, Restore, Run, Session, from_cbor, is_planted,
-    to_cbor,
+    Consumer, Error as SessionError, Failure, Header, Record, Reply, Request, Restore, Run, Session, Streams,
+    from_cbor, is_planted, to_cbor,
 };
 
 use crate::inbox::Inbox;
 use crate::protocol::{
-    CALL_SECONDS, Ended, SERVICE, Subscribe, Subscribed, Tally, Unsubscribe, count_of, overflow_code, read_credit, verb,
+    CALL_SECONDS, Ended, SERVICE, Subscribe, Subscribed, Tally, Unsubscribe, count_head, count_of, overflow_code,
+    read_credit, verb,
 };
 use crate::{Error, Pattern, Result, SubscribeOptions, Subscription};
 
@@ -79,34 +81,29 @@ impl Bus {
     }
 
     async fn open(&self, pattern: &Pattern, options: SubscribeOptions, responds: bool) -> Result<Subscription> {
-        loop {
-            let number = self.session.number()?;
+        let opened = self.session.open_stream(|number| {
             let inbox = Arc::new(Inbox::new(number, pattern.as_str().to_owned(), options.clone(), responds));
-            self.shared.lock().insert(number, inbox.clone());
-            // From here on dropping it, by a failure or by the caller, forgets it again.
+            self.shared.open.enter(number, &inbox);
+            let body = to_cbor(&subscribe_ask(&inbox, None));
+            let request = Request::new(SERVICE, verb::SUBSCRIBE, pattern.as_str().as_bytes(), body, CALL);
             let subscription = Subscription::new(self.clone(), inbox.clone());
-            // Confirmed where the answer arrives, so that a cut behind it restores the subscription.
-            let confirm = move |reply: &sinew_session::Result<Reply>| {
-                if let Ok(Ok(subscribed)) = reply.as_ref().map(Reply::read::<Subscribed>) {
-                    inbox.confirm(&subscribed);
-                }
-            };
-            match self.session.call_seen(subscribe_request(&subscription.inbox, None), confirm).await {
-                // The connection was cut in between. Whether this one stands or not, and whatever has come for it,
-                // it is given up, and another one asked for.
-                Err(SessionError::OutcomeUnknown) => drop(subscription),
-                reply => {
-                    reply.map_err(Error::of_call)?.read::<Subscribed>()?;
-                    return Ok(subscription);
-                }
-            }
-        }
+            (subscription, request, move |subscribed: &Subscribed| inbox.confirm(subscribed))
+        });
+        opened.await.map_err(Error::of_call)
+    }
+
+    /// Gives credit back.
+    pub(crate) fn grant(&self, inbox: &Inbox, bytes: u64) {
+        let header = Header { service: SERVICE, verb: verb::GRANT, flags: 0, call: inbox.number };
+        let mut packer = self.session.outbox().pack();
+        let lane = packer.lane(inbox.pattern.as_bytes());
+        packer.push(lane, header, &[&count_head(bytes)], &Bytes::new());
     }
 
     pub(crate) async fn unsubscribe(&self, inbox: &Inbox) -> Result<Tally> {
         let reply = self.session.call(unsubscribe_request(inbox.number, &inbox.pattern, false)).await;
         if matches!(reply, Ok(_) | Err(SessionError::Failed(_))) {
-            self.shared.lock().remove(&inbox.number);
+            self.shared.open.leave(inbox.number);
         }
         Ok(reply?.read()?)
     }
@@ -121,7 +118,7 @@ impl Bus {
 
     /// Ends a subscription without waiting, if it has not been ended.
     pub(crate) fn forget(&self, inbox: &Inbox) {
-        let known = self.shared.lock().remove(&inbox.number).is_some();
+        let known = self.shared.open.leave(inbox.number);
         if known {
             if !is_planted("stale subscription") {
                 let left = Leaving { pattern: inbox.pattern.clone(), asked: false };
@@ -153,8 +150,8 @@ impl Bus {
     }
 }
 
-fn subscribe_request(inbox: &Inbox, standing: Option<(Option<u64>, u64)>) -> Request<'_> {
-    let ask = Subscribe {
+fn subscribe_ask(inbox: &Inbox, standing: Option<(Option<u64>, u64)>) -> Subscribe {
+    Subscribe {
         pattern: inbox.pattern.clone(),
         window_bytes: inbox.options.window_bytes as u64,
         used_bytes: standing.map_or(0, |(_, unconsumed)| unconsumed),
@@ -166,9 +163,7 @@ fn subscribe_request(inbox: &Inbox, standing: Option<(Option<u64>, u64)>) -> Req
         // After a cut what is live follows what was, and kept values would come out of order.
         live_only: !inbox.options.retained || standing.is_some(),
         overflow: overflow_code(inbox.options.overflow),
-    };
-    let key = inbox.pattern.as_bytes();
-    Request { number: Some(inbox.number), ..Request::new(SERVICE, verb::SUBSCRIBE, key, to_cbor(&ask), CALL) }
+    }
 }
 
 fn unsubscribe_request(number: u32, pattern: &str, drain: bool) -> Request<'_> {
@@ -180,7 +175,7 @@ fn unsubscribe_request(number: u32, pattern: &str, drain: bool) -> Request<'_> {
 /// all of them, a restore above all, goes in the same order each time.
 #[derive(Debug, Default)]
 struct Shared {
-    open: Mutex<BTreeMap<u32, Arc<Inbox>>>,
+    open: Streams<Inbox>,
     /// Dropped ones with their patterns, until the server has said that they are gone: a cut may swallow the request.
     leaving: Arc<Mutex<BTreeMap<u32, Leaving>>>,
     throttle: Throttle,
@@ -189,10 +184,6 @@ struct Shared {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Inbox>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn leaving(&self) -> MutexGuard<'_, BTreeMap<u32, Leaving>> {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -251,7 +242,7 @@ fn is_gone(reply: &sinew_session::Result<Reply>) -> bool {
 
 impl Consumer for Shared {
     fn records(&self, mut run: Run<'_>) {
-        let inboxes = self.lock();
+        let inboxes = self.open.lock();
         while let Some(same) = run.split_run(|a, b| a.header.call == b.header.call && a.header.verb == b.header.verb) {
             let first = same.first().expect("a run is not empty");
             if first.header.call == 0 {
@@ -285,10 +276,12 @@ impl Consumer for Shared {
                 }
             });
         }
-        for inbox in self.lock().values() {
+        for inbox in self.open.lock().values() {
             let Some(standing) = inbox.standing(restore.resumed()) else { continue };
             let again = inbox.clone();
-            restore.call(subscribe_request(inbox, Some(standing)), move |reply| {
+            let (key, body) = (inbox.pattern.as_bytes(), to_cbor(&subscribe_ask(inbox, Some(standing))));
+            let request = Request::new(SERVICE, verb::SUBSCRIBE, key, body, CALL);
+            restore.call(Request { number: Some(inbox.number), ..request }, move |reply| {
                 match reply.and_then(|reply| reply.read::<Subscribed>()) {
                     Ok(subscribed) => again.confirm(&subscribed),
                     // Cut again: the next restore asks again. Any other word of the server is its last.
@@ -302,7 +295,7 @@ impl Consumer for Shared {
     fn ended(&self, why: &SessionError) {
         self.throttle.reset();
         let why = Error::Session(why.clone());
-        self.lock().values().for_each(|inbox| inbox.end(&why));
+        self.open.lock().values().for_each(|inbox| inbox.end(&why));
     }
 }
 

@@ -1,11 +1,8 @@
-//! The client's end of one subscription: what has come and was not consumed yet. Plain state behind one short lock.
-
-use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+//! The client's end of one subscription: how far it is, and what is told of losses. What waits is in the session's
+//! [`Arrivals`].
 
 use bytes::Bytes;
-use sinew_session::{Error as SessionError, is_planted};
+use sinew_session::{Arrivals, ArrivalsGuard, Error as SessionError, StreamState, is_planted};
 
 use crate::Error;
 use crate::protocol::Subscribed;
@@ -30,28 +27,22 @@ pub(crate) struct Inbox {
     pub(crate) options: crate::SubscribeOptions,
     /// It answers requests.
     pub(crate) responds: bool,
-    state: Mutex<State>,
+    pub(crate) arrivals: Arrivals<Item, State>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    items: VecDeque<Item>,
-    /// Bytes of records received and not consumed.
-    unconsumed: u64,
-    /// Of what was consumed, bytes not yet granted back.
-    ungranted: u64,
+pub(crate) struct State {
     /// Messages received and losses told, together.
     cursor: u64,
     confirmed: bool,
-    /// The window that the server gave.
-    window_bytes: Option<u64>,
+    /// The window that was wished, or what the server gave.
+    window_bytes: u64,
     /// While it is being restored, what comes already: the gap belongs before it.
-    held: Option<VecDeque<Item>>,
+    held: Option<Vec<Item>>,
     /// A server that did not know us has begun to count anew, and the subscriber was not told yet.
     unknown: bool,
     /// It is over once the cursor is there: nothing more was sent.
     last: Option<Last>,
-    waker: Option<Waker>,
     ended: Option<Error>,
 }
 
@@ -67,46 +58,46 @@ struct Last {
 
 impl Inbox {
     pub(crate) fn new(number: u32, pattern: String, options: crate::SubscribeOptions, responds: bool) -> Self {
-        Self { number, pattern, options, responds, state: Mutex::default() }
+        let state = State { window_bytes: options.window_bytes as u64, ..State::default() };
+        Self { number, pattern, options, responds, arrivals: Arrivals::new(state) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Guard<'_> {
+        self.arrivals.lock()
     }
 
     /// So many records came in one piece.
     pub(crate) fn receive(&self, records: Bytes, count: u64) {
         let mut state = self.lock();
-        state.unconsumed += records.len() as u64;
+        state.spend(records.len() as u64);
         state.cursor = state.cursor.saturating_add(count);
-        enqueue(state, Item::Records(records));
+        enqueue(&mut state, Item::Records(records));
     }
 
     /// The server says that so many were dropped here.
     pub(crate) fn lag(&self, count: u64) {
         let mut state = self.lock();
         state.cursor = state.cursor.saturating_add(count);
-        enqueue(state, Item::Lagged(count));
+        enqueue(&mut state, Item::Lagged(count));
     }
 
     /// It stands at the server; what was missed before that, if it stood before. To be called where the answer arrives:
     /// a cut after it must find the subscription confirmed.
     pub(crate) fn confirm(&self, subscribed: &Subscribed) {
         let mut state = self.lock();
-        state.window_bytes = subscribed.window_bytes;
+        state.window_bytes = subscribed.window_bytes.unwrap_or(self.options.window_bytes as u64);
         if !std::mem::replace(&mut state.confirmed, true) {
             return;
         }
         let missed = subscribed.gap.unwrap_or(0);
         state.cursor = state.cursor.saturating_add(missed);
         if std::mem::take(&mut state.unknown) || subscribed.gap.is_none() {
-            state.items.push_back(Item::Gap(Gap::Unknown));
+            state.push(Item::Gap(Gap::Unknown));
         }
         if missed > 0 && !is_planted("gap not told") {
-            state.items.push_back(Item::Gap(Gap::Exact(missed)));
+            state.push(Item::Gap(Gap::Exact(missed)));
         }
-        state.let_go();
-        wake(state);
+        let_go(&mut state);
     }
 
     /// What a server needs to know to take it up again: the cursor, if it has kept count, and the bytes in use. `None`
@@ -121,23 +112,22 @@ impl Inbox {
         }
         if let Some(last) = state.last.take() {
             // What was still to come is lost in the cut, and the server has forgotten it.
-            state.items.push_back(Item::Gap(Gap::Unknown));
+            state.push(Item::Gap(Gap::Unknown));
             state.ended = Some(last.why.unwrap_or(Error::Session(SessionError::OutcomeUnknown)));
-            state.let_go();
-            wake(state);
+            let_go(&mut state);
             return None;
         }
-        state.ungranted = 0;
+        let in_use = state.in_use();
         if !resumed {
             state.cursor = 0;
             if std::mem::replace(&mut state.unknown, true) {
                 // The server that we did not get an answer from is gone as well: what it sent comes between two gaps.
-                state.items.push_back(Item::Gap(Gap::Unknown));
+                state.push(Item::Gap(Gap::Unknown));
             }
-            state.let_go();
+            let_go(&mut state);
         }
         state.held.get_or_insert_default();
-        Some((resumed.then_some(state.cursor), state.unconsumed))
+        Some((resumed.then_some(state.cursor), in_use))
     }
 
     /// It is over; what is here can still be consumed.
@@ -146,16 +136,15 @@ impl Inbox {
         if !state.is_at_end() {
             state.ended.get_or_insert_with(|| why.clone());
         }
-        state.let_go();
-        wake(state);
+        let_go(&mut state);
     }
 
     /// It is over once everything has come up to this cursor, for this reason, if it is one.
     pub(crate) fn end_at(&self, cursor: u64, lost: u64, why: Option<Error>) {
         let mut state = self.lock();
         state.last = Some(Last { cursor, lost, why });
-        state.tell_last_loss();
-        wake(state);
+        tell_last_loss(&mut state);
+        state.wake();
     }
 
     /// Why nothing more comes, if so.
@@ -164,31 +153,17 @@ impl Inbox {
         let at_end = if state.is_at_end() { state.last.as_ref().and_then(|last| last.why.clone()) } else { None };
         state.ended.clone().or(at_end)
     }
+}
 
-    /// Takes all that waits, or registers to be woken. `Ready(false)`: nothing waits and nothing will.
-    pub(crate) fn poll_take(&self, into: &mut VecDeque<Item>, cx: &mut Context<'_>) -> Poll<bool> {
-        let mut state = self.lock();
-        if !state.items.is_empty() {
-            std::mem::swap(&mut state.items, into);
-            return Poll::Ready(true);
-        }
-        if state.ended.is_some() || state.is_at_end() {
-            return Poll::Ready(false);
-        }
-        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            state.waker = Some(cx.waker().clone());
-        }
-        Poll::Pending
+type Guard<'a> = ArrivalsGuard<'a, Item, State>;
+
+impl StreamState for State {
+    fn window_bytes(&self) -> u64 {
+        self.window_bytes
     }
 
-    /// So many bytes were consumed; gives what is to be granted back now, a quarter of the window at least.
-    pub(crate) fn consume(&self, bytes: u64) -> Option<u64> {
-        let mut state = self.lock();
-        state.unconsumed = state.unconsumed.saturating_sub(bytes);
-        state.ungranted += bytes;
-        let window = state.window_bytes.unwrap_or(self.options.window_bytes as u64);
-        let due = state.ungranted >= window / 4;
-        due.then(|| std::mem::take(&mut state.ungranted))
+    fn is_over(&self) -> bool {
+        self.ended.is_some() || self.is_at_end()
     }
 }
 
@@ -197,40 +172,34 @@ impl State {
     fn is_at_end(&self) -> bool {
         self.last.as_ref().is_some_and(|last| self.cursor >= last.cursor)
     }
+}
 
-    /// What is lost at the end comes behind everything that was sent, on whatever lane.
-    fn tell_last_loss(&mut self) {
-        if self.is_at_end()
-            && let Some(last) = &mut self.last
-            && last.lost > 0
-        {
-            let lost = std::mem::take(&mut last.lost);
-            self.items.push_back(Item::Lagged(lost));
-        }
+/// What is lost at the end comes behind everything that was sent, on whatever lane.
+fn tell_last_loss(state: &mut Guard<'_>) {
+    if !state.is_at_end() {
+        return;
     }
-
-    /// Gives out what was held back.
-    fn let_go(&mut self) {
-        let held = self.held.take();
-        self.items.extend(held.into_iter().flatten());
+    let lost = state.last.as_mut().map_or(0, |last| std::mem::take(&mut last.lost));
+    if lost > 0 {
+        state.push(Item::Lagged(lost));
     }
 }
 
-fn enqueue(mut state: MutexGuard<'_, State>, item: Item) {
+/// Gives out what was held back.
+fn let_go(state: &mut Guard<'_>) {
+    let held = state.held.take();
+    held.into_iter().flatten().for_each(|item| state.push(item));
+    state.wake();
+}
+
+fn enqueue(state: &mut Guard<'_>, item: Item) {
     match &mut state.held {
-        Some(held) => held.push_back(item),
+        Some(held) => held.push(item),
         None => {
-            state.items.push_back(item);
-            state.tell_last_loss();
-            wake(state);
+            state.push(item);
+            tell_last_loss(state);
         }
     }
-}
-
-fn wake(mut state: MutexGuard<'_, State>) {
-    let waker = state.waker.take();
-    drop(state);
-    waker.into_iter().for_each(Waker::wake);
 }
 
 #[cfg(test)]
@@ -260,8 +229,8 @@ mod tests {
     }
 
     fn taken(inbox: &Inbox) -> Vec<Item> {
-        let mut items = VecDeque::new();
-        let _ = inbox.poll_take(&mut items, &mut Context::from_waker(Waker::noop()));
+        let mut items = std::collections::VecDeque::new();
+        let _ = inbox.arrivals.poll_take(&mut items, &mut std::task::Context::from_waker(std::task::Waker::noop()));
         items.into()
     }
 
@@ -285,12 +254,5 @@ mod tests {
         assert_eq!(inbox.standing(true), Some((Some(0), 40)));
         inbox.confirm(&subscribed(Some(0)));
         assert!(matches!(taken(&inbox)[..], [Item::Records(_), Item::Gap(Gap::Unknown)]));
-    }
-
-    #[test]
-    fn credit_goes_back_by_quarters_of_the_window() {
-        let inbox = inbox();
-        inbox.receive(Bytes::from_static(&[0; 60]), 3);
-        assert_eq!((inbox.consume(20), inbox.consume(4), inbox.consume(1)), (None, None, Some(25)));
     }
 }

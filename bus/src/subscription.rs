@@ -1,18 +1,16 @@
 //! A subscription as the application sees it: a stream of messages, and of what was missed.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use futures_core::Stream;
-use sinew_session::Header;
+use sinew_session::Reading;
 
 use crate::client::Bus;
 use crate::inbox::{Inbox, Item};
-use crate::protocol::{SERVICE, Tally, count_head, verb};
+use crate::protocol::Tally;
 use crate::reader::{Event, Message, Reader};
 use crate::{BacklogLimits, Error, Overflow, Result};
 
@@ -73,14 +71,13 @@ pub enum Gap {
 pub struct Subscription {
     bus: Bus,
     pub(crate) inbox: Arc<Inbox>,
-    items: VecDeque<Item>,
+    reading: Reading<Item>,
     reader: Reader,
-    consumed: u64,
 }
 
 impl Subscription {
     pub(crate) fn new(bus: Bus, inbox: Arc<Inbox>) -> Self {
-        Self { bus, inbox, items: VecDeque::new(), reader: Reader::default(), consumed: 0 }
+        Self { bus, inbox, reading: Reading::default(), reader: Reader::default() }
     }
 
     /// The next message or loss; `None` once the session has ended and everything that came was given out, then
@@ -134,35 +131,19 @@ impl Subscription {
     #[inline]
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         loop {
-            if let Some(event) = self.reader.next(&mut self.consumed) {
-                if self.consumed >= CONSUME_STEP {
-                    self.give_back();
+            if let Some(event) = self.reader.next(self.reading.consumed()) {
+                if *self.reading.consumed() >= CONSUME_STEP {
+                    self.reading.give_back(&self.inbox.arrivals, |bytes| self.bus.grant(&self.inbox, bytes));
                 }
                 return Poll::Ready(Some(event));
             }
-            match self.items.pop_front() {
+            let Self { bus, inbox, reading, .. } = self;
+            match ready!(reading.poll_item(&inbox.arrivals, |bytes| bus.grant(inbox, bytes), cx)) {
                 Some(Item::Records(records)) => self.reader.feed(records),
                 Some(Item::Lagged(count)) => return Poll::Ready(Some(Event::Lagged(count))),
                 Some(Item::Gap(gap)) => return Poll::Ready(Some(Event::Gap(gap))),
-                None => {
-                    self.give_back();
-                    if !ready!(self.inbox.poll_take(&mut self.items, cx)) {
-                        return Poll::Ready(None);
-                    }
-                }
+                None => return Poll::Ready(None),
             }
-        }
-    }
-
-    /// Counts what was consumed, and grants it back to the server when it is enough.
-    fn give_back(&mut self) {
-        if self.consumed > 0
-            && let Some(bytes) = self.inbox.consume(std::mem::take(&mut self.consumed))
-        {
-            let header = Header { service: SERVICE, verb: verb::GRANT, flags: 0, call: self.inbox.number };
-            let mut packer = self.bus.session().outbox().pack();
-            let lane = packer.lane(self.inbox.pattern.as_bytes());
-            packer.push(lane, header, &[&count_head(bytes)], &Bytes::new());
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sinew_session::{Consumer, Error as SessionError, Request, ResourceName, Restore, Run, Session, to_cbor};
+use sinew_session::{Consumer, Error as SessionError, Request, ResourceName, Restore, Run, Session, Streams, to_cbor};
 
 use crate::inbox::Inbox;
 use crate::member::Desk;
@@ -113,8 +113,8 @@ impl Log {
 /// What all clones share. In the order of their numbers: a restore goes in the same order each time.
 #[derive(Default)]
 pub(crate) struct Shared {
-    follows: Mutex<BTreeMap<u32, Arc<Inbox>>>,
-    members: Mutex<BTreeMap<u32, Arc<Desk>>>,
+    follows: Streams<Inbox>,
+    members: Streams<Desk>,
     producers: Mutex<Vec<Weak<Sending>>>,
     progress: Mutex<BTreeMap<u32, ProgressSink>>,
 }
@@ -130,14 +130,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn follows(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Inbox>>> {
-        lock(&self.follows)
-    }
-
-    pub(crate) fn members(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Desk>>> {
-        lock(&self.members)
-    }
-
     pub(crate) fn progress(&self) -> MutexGuard<'_, BTreeMap<u32, ProgressSink>> {
         lock(&self.progress)
     }
@@ -158,14 +150,9 @@ impl Consumer for Shared {
                 maintain::told(self, &record);
                 continue;
             }
-            // What comes for one that was just ended is late, not wrong.
-            let inbox = self.follows().get(&number).cloned();
-            if let Some(inbox) = inbox {
+            if let Some(inbox) = self.follows.find(number) {
                 inbox.receive(&record);
-                continue;
-            }
-            let desk = self.members().get(&number).cloned();
-            if let Some(desk) = desk {
+            } else if let Some(desk) = self.members.find(number) {
                 desk.receive(&record);
             }
         }
@@ -175,17 +162,13 @@ impl Consumer for Shared {
         // First what waits to be stored: what is read may depend on it, never the other way around.
         let producers: Vec<_> = lock(&self.producers).iter().filter_map(Weak::upgrade).collect();
         producers.iter().for_each(|producer| producer.restore(restore));
-        let follows: Vec<_> = self.follows().values().cloned().collect();
-        follows.iter().for_each(|inbox| follow::restore(inbox, restore));
-        let members: Vec<_> = self.members().values().cloned().collect();
-        members.iter().for_each(|desk| groups::restore(desk, restore));
+        self.follows.all().iter().for_each(|inbox| follow::restore(inbox, restore));
+        self.members.all().iter().for_each(|desk| groups::restore(desk, restore));
     }
 
     fn ended(&self, why: &SessionError) {
-        let follows: Vec<_> = self.follows().values().cloned().collect();
-        follows.iter().for_each(|inbox| inbox.end(Some(why.clone().into())));
-        let members: Vec<_> = self.members().values().cloned().collect();
-        members.iter().for_each(|desk| desk.end(why.clone().into()));
+        self.follows.all().iter().for_each(|inbox| inbox.end(Some(why.clone().into())));
+        self.members.all().iter().for_each(|desk| desk.end(why.clone().into()));
         let producers: Vec<_> = lock(&self.producers).iter().filter_map(Weak::upgrade).collect();
         producers.iter().for_each(|producer| producer.fail(&why.clone().into()));
     }

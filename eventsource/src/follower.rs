@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use sinew_session::{Error as SessionError, ResourceName};
+use sinew_session::{Error as SessionError, Reading, ResourceName};
 
 use crate::inbox::{Inbox, Item, ended};
 use crate::{Error, Event, EventBatch, Log, Result};
@@ -30,16 +30,15 @@ pub enum Followed {
 pub struct Follower {
     log: Log,
     inbox: Arc<Inbox>,
-    items: VecDeque<Item>,
+    reading: Reading<Item>,
     events: VecDeque<Event>,
-    consumed: u64,
     /// Where an unreadable batch was met.
     broken: Option<Error>,
 }
 
 impl Follower {
     pub(crate) fn new(log: Log, inbox: Arc<Inbox>) -> Self {
-        Self { log, inbox, items: VecDeque::new(), events: VecDeque::new(), consumed: 0, broken: None }
+        Self { log, inbox, reading: Reading::default(), events: VecDeque::new(), broken: None }
     }
 
     /// What comes next; `None` once it is over and everything that came was given out, then [`end`](Self::end) says why.
@@ -85,31 +84,18 @@ impl Follower {
             if self.broken.is_some() {
                 return Poll::Ready(None);
             }
-            match self.items.pop_front() {
+            let Self { log, inbox, reading, .. } = self;
+            match ready!(reading.poll_item(&inbox.arrivals, |bytes| log.grant(inbox, bytes), cx)) {
                 Some(Item::Batch { first, timestamp, body, cost }) => {
-                    self.consumed += cost;
+                    *self.reading.consumed() += cost;
                     match EventBatch::parse(body) {
                         Ok(batch) => self.events.extend(batch.events(first, timestamp)),
                         Err(error) => self.broken = Some(unreadable(&error)),
                     }
                 }
                 Some(Item::CaughtUp { next }) => return Poll::Ready(Some(Followed::CaughtUp { next })),
-                None => {
-                    self.give_back();
-                    if !ready!(self.inbox.poll_take(&mut self.items, cx)) {
-                        return Poll::Ready(None);
-                    }
-                }
+                None => return Poll::Ready(None),
             }
-        }
-    }
-
-    /// Grants back to the server what was consumed, when it is enough.
-    fn give_back(&mut self) {
-        if self.consumed > 0
-            && let Some(bytes) = self.inbox.consume(std::mem::take(&mut self.consumed))
-        {
-            self.log.grant(&self.inbox, bytes);
         }
     }
 }

@@ -1,12 +1,9 @@
-//! The client's end of one follow: what has come and was not consumed yet, and how far it is. Plain state behind one short
-//! lock.
-
-use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+//! The client's end of one follow: how far it is. What waits is in the session's [`Arrivals`].
 
 use bytes::Bytes;
-use sinew_session::{Error as SessionError, Failure, Record, ResourceName, from_cbor};
+use sinew_session::{
+    Arrivals, ArrivalsGuard, Error as SessionError, Failure, Record, ResourceName, StreamState, from_cbor,
+};
 
 use crate::client::FollowOptions;
 use crate::protocol::{Followed, Mark, error_of, read_batch_head, verb};
@@ -27,22 +24,16 @@ pub(crate) struct Inbox {
     pub(crate) number: u32,
     pub(crate) stream: ResourceName,
     pub(crate) options: FollowOptions,
-    state: Mutex<State>,
+    pub(crate) arrivals: Arrivals<Item, State>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    items: VecDeque<Item>,
-    /// Bytes received and not consumed.
-    unconsumed: u64,
-    /// Of what was consumed, bytes not yet granted back.
-    ungranted: u64,
+pub(crate) struct State {
     /// The offset to go on with after a cut.
     next: u64,
     to: Option<u64>,
     window_bytes: u64,
     confirmed: bool,
-    waker: Option<Waker>,
     /// It is over, and why unless it came to its end.
     ended: Option<Option<Error>>,
 }
@@ -57,11 +48,11 @@ pub(crate) struct Standing {
 
 impl Inbox {
     pub(crate) fn new(number: u32, stream: ResourceName, options: FollowOptions) -> Self {
-        Self { number, stream, options, state: Mutex::default() }
+        Self { number, stream, options, arrivals: Arrivals::new(State::default()) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> ArrivalsGuard<'_, Item, State> {
+        self.arrivals.lock()
     }
 
     /// A record for it has come.
@@ -73,8 +64,7 @@ impl Inbox {
                 let mut state = self.lock();
                 state.next = state.next.max(mark.next);
                 if mark.caught_up {
-                    state.items.push_back(Item::CaughtUp { next: mark.next });
-                    wake(state);
+                    state.push(Item::CaughtUp { next: mark.next });
                 }
             }
             verb::ENDED if record.body().is_empty() => self.end(None),
@@ -92,10 +82,9 @@ impl Inbox {
         let (Some((first, timestamp, _)), Some(span)) = (read_batch_head(record.head()), span) else { return };
         let cost = record.size() as u64;
         let mut state = self.lock();
-        state.unconsumed += cost;
+        state.spend(cost);
         state.next = state.next.max(first.saturating_add(span.into()));
-        state.items.push_back(Item::Batch { first, timestamp, body: record.body_shared(), cost });
-        wake(state);
+        state.push(Item::Batch { first, timestamp, body: record.body_shared(), cost });
     }
 
     /// It stands at the server. To be called where the answer arrives: a cut after it must find it confirmed.
@@ -113,52 +102,31 @@ impl Inbox {
         if !state.confirmed || state.ended.is_some() {
             return None;
         }
-        state.ungranted = 0;
-        Some(Standing { next: state.next, to: state.to, used_bytes: state.unconsumed })
+        let used_bytes = state.in_use();
+        Some(Standing { next: state.next, to: state.to, used_bytes })
     }
 
     /// It is over; what is here can still be consumed.
     pub(crate) fn end(&self, why: Option<Error>) {
         let mut state = self.lock();
         state.ended.get_or_insert(why);
-        wake(state);
+        state.wake();
     }
 
     /// Why nothing more comes, if it did not come to its end.
     pub(crate) fn why_ended(&self) -> Option<Error> {
         self.lock().ended.clone().flatten()
     }
-
-    /// Takes all that waits, or registers to be woken. `Ready(false)`: nothing waits and nothing will.
-    pub(crate) fn poll_take(&self, into: &mut VecDeque<Item>, cx: &mut Context<'_>) -> Poll<bool> {
-        let mut state = self.lock();
-        if !state.items.is_empty() {
-            std::mem::swap(&mut state.items, into);
-            return Poll::Ready(true);
-        }
-        if state.ended.is_some() {
-            return Poll::Ready(false);
-        }
-        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            state.waker = Some(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-
-    /// So many bytes were consumed; gives what is to be granted back now, a quarter of the window at least.
-    pub(crate) fn consume(&self, bytes: u64) -> Option<u64> {
-        let mut state = self.lock();
-        state.unconsumed = state.unconsumed.saturating_sub(bytes);
-        state.ungranted += bytes;
-        let due = state.ungranted >= state.window_bytes / 4;
-        due.then(|| std::mem::take(&mut state.ungranted))
-    }
 }
 
-fn wake(mut state: MutexGuard<'_, State>) {
-    let waker = state.waker.take();
-    drop(state);
-    waker.into_iter().for_each(Waker::wake);
+impl StreamState for State {
+    fn window_bytes(&self) -> u64 {
+        self.window_bytes
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended.is_some()
+    }
 }
 
 /// The end of a session, or nothing, as a result.

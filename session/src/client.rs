@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sinew_transport_api::Endpoint;
 use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
 
 use crate::hello::verb;
 use crate::options::SessionOptions;
@@ -120,6 +121,20 @@ impl Session {
         self.shared.record_bytes_max.load(Ordering::Relaxed)
     }
 
+    /// Runs a task of a service where the session runs, whatever thread asks for it: it needs no runtime of the caller's. It
+    /// must not hold up the thread, and is dropped with the session's runtime.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.shared.runtime.spawn(task).abort_handle()
+    }
+
+    /// 64 random bits from where the session has its own, fit for what nobody must guess. Costs a system call.
+    ///
+    /// # Panics
+    /// If the operating system gives none.
+    pub fn random(&self) -> u64 {
+        self.shared.options.entropy.bits()
+    }
+
     /// A fresh number, for a call that opens a stream.
     ///
     /// # Errors
@@ -174,6 +189,37 @@ impl Session {
         let begun = self.shared.begin(number, deadline, waiter, |outbox| pack_call(outbox, number, &head, request));
         begun.map_err(|(error, _)| error)?;
         Pending { shared: &self.shared, number, reply, deadline, done: false }.await
+    }
+
+    /// Opens a stream: asks for it under a fresh number, and where a cut swallows the answer under another one, until the
+    /// answer is known. `begin` enters the stream under its number and gives its handle, which forgets it again when it is
+    /// dropped, by a failure here or by the caller; the request; and what takes the answer, run where that arrives, so that
+    /// a cut behind it finds the stream confirmed. One round trip.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call), but for `OutcomeUnknown`.
+    pub async fn open_stream<'a, H, A, C>(&self, mut begin: impl FnMut(u32) -> (H, Request<'a>, C)) -> Result<H>
+    where
+        A: serde::de::DeserializeOwned,
+        C: FnOnce(&A) + Send + 'static,
+    {
+        loop {
+            let number = self.number()?;
+            let (handle, request, confirm) = begin(number);
+            let seen = move |reply: &Result<Reply>| {
+                if let Ok(Ok(answer)) = reply.as_ref().map(Reply::read::<A>) {
+                    confirm(&answer);
+                }
+            };
+            match self.call_seen(Request { number: Some(number), ..request }, seen).await {
+                // Cut in between: whether this one stands or not, it is given up.
+                Err(Error::OutcomeUnknown) => drop(handle),
+                reply => {
+                    reply?.read::<A>()?;
+                    return Ok(handle);
+                }
+            }
+        }
     }
 
     /// Asks the server without waiting, whatever the outbox holds. `done` is run with the outcome, on the session's

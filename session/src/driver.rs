@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sinew_transport_api::{Block, Connection, Endpoint, Error as TransportError, Lane};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
@@ -52,6 +53,7 @@ pub(crate) async fn run(endpoint: Endpoint, options: SessionOptions, ready: ones
         record_bytes_max: AtomicUsize::new(record_bytes_max(limits, &first.welcome)),
         closing: watch::Sender::new(false),
         flushes: Semaphore::new(FLUSHES_MAX / 4),
+        runtime: Handle::current(),
         endpoint,
         options,
     });

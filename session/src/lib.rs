@@ -10,8 +10,8 @@ mod headers;
 pub use headers::{HEADERS_BYTES_MAX, HEADERS_MAX, HeaderError, Headers};
 mod names;
 pub use names::{
-    NAME_BYTES_MAX, NameError, NameFault, Pattern, PatternToken, RESOURCE_NAME_BYTES_MAX, ResourceName, Subject,
-    is_reserved, split_token,
+    KV_SUBJECTS, NAME_BYTES_MAX, NameError, NameFault, Pattern, PatternToken, RESOURCE_NAME_BYTES_MAX, ResourceName,
+    Subject, is_reserved, split_token,
 };
 mod record;
 pub use record::{CRITICAL, FAILURE, HEADER_BYTES, Header, Malformed, REPLY, Record, Run, encode};
@@ -39,6 +39,8 @@ mod inbound;
 mod writer;
 pub use entropy::Entropy;
 pub use executor::Executor;
+mod arrivals;
+pub use arrivals::{Arrivals, ArrivalsGuard, Reading, StreamState, Streams};
 mod access;
 mod audit;
 mod service;

@@ -12,6 +12,10 @@ pub use pattern::{Pattern, PatternToken};
 mod resource_name;
 pub use resource_name::{RESOURCE_NAME_BYTES_MAX, ResourceName};
 
+/// What stands before the bucket and the key, `$KV.config.lamp`, where changes of the key-value store are told on the bus:
+/// the store publishes there, and the bus asks who may hear it.
+pub const KV_SUBJECTS: &str = "$KV.";
+
 /// Why a text is not the name it was meant to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

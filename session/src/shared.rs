@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sinew_transport_api::{Endpoint, Lane};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::calls::Calls;
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) closing: watch::Sender<bool>,
     /// Flushes at one time, well below what the server keeps.
     pub(crate) flushes: Semaphore,
+    /// Where it runs.
+    pub(crate) runtime: Handle,
 }
 
 impl Shared {

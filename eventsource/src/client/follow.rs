@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sinew_session::{Error as SessionError, Header, Reply, Request, ResourceName, Restore, to_cbor};
+use sinew_session::{Header, Request, ResourceName, Restore, to_cbor};
 
 use super::{CALL, Log};
 use crate::inbox::{Inbox, Standing};
@@ -36,33 +36,19 @@ impl Log {
     /// # Errors
     /// `UnknownStream`, `OutOfRange`, `Denied`, `Limit`; `Session` if the server cannot be asked.
     pub async fn follow(&self, stream: &ResourceName, from: Position, options: FollowOptions) -> Result<Follower> {
-        loop {
-            let number = self.session.number()?;
+        let opened = self.session.open_stream(|number| {
             let inbox = Arc::new(Inbox::new(number, stream.clone(), options.clone()));
-            self.shared.follows().insert(number, inbox.clone());
-            // From here on dropping it, by a failure or by the caller, forgets it again.
+            self.shared.follows.enter(number, &inbox);
+            let request = request(number, stream, &wish(&inbox, from, options.to, 0));
             let follower = Follower::new(self.clone(), inbox.clone());
-            let ask = wish(&inbox, from, options.to, 0);
-            // Confirmed where the answer arrives, so that a cut behind it restores the follow.
-            let confirm = move |reply: &sinew_session::Result<Reply>| {
-                if let Ok(Ok(followed)) = reply.as_ref().map(Reply::read::<Followed>) {
-                    inbox.confirm(&followed);
-                }
-            };
-            match self.session.call_seen(request(number, stream, &ask), confirm).await {
-                // Cut in between: this one is given up, and another one asked for.
-                Err(SessionError::OutcomeUnknown) => drop(follower),
-                reply => {
-                    reply.map_err(error_of)?.read::<Followed>()?;
-                    return Ok(follower);
-                }
-            }
-        }
+            (follower, request, move |followed: &Followed| inbox.confirm(followed))
+        });
+        opened.await.map_err(error_of)
     }
 
     /// Ends a follow without waiting. What a cut swallows of it the server ends by itself.
     pub(crate) fn unfollow(&self, inbox: &Inbox) {
-        if self.shared.follows().remove(&inbox.number).is_some() {
+        if self.shared.follows.leave(inbox.number) {
             let body = to_cbor(&Leave { number: inbox.number });
             let request = Request::new(SERVICE, verb::UNFOLLOW, inbox.stream.as_str().as_bytes(), body, CALL);
             self.session.cast(request, |_| ());

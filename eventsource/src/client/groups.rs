@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use sinew_session::{Error as SessionError, Reply, Request, ResourceName, Restore, to_cbor};
+use sinew_session::{Error as SessionError, Request, ResourceName, Restore, to_cbor};
 
 use super::{CALL, Log};
 use crate::member::Desk;
@@ -35,41 +35,26 @@ impl Log {
     /// `UnknownStream`, `GroupExists` where it works in another way, `OutOfRange` where it would begin outside of the
     /// stream, `Denied`, `Limit`; `Session` if the server cannot be asked.
     pub async fn join(&self, stream: &ResourceName, group: &ResourceName, options: GroupOptions) -> Result<Member> {
-        loop {
-            let number = self.session.number()?;
+        let opened = self.session.open_stream(|number| {
             let desk = Arc::new(Desk::new(number, stream.clone(), group.clone(), options.clone()));
-            self.shared.members().insert(number, desk.clone());
-            // From here on dropping it, by a failure or by the caller, leaves.
+            self.shared.members.enter(number, &desk);
+            let body = to_cbor(&wish(&desk, None));
+            let request = Request::new(SERVICE, verb::JOIN, stream.as_str().as_bytes(), body, CALL);
             let member = Member::new(self.clone(), desk.clone());
-            let request = wish(&desk, None);
-            let body = to_cbor(&request);
-            let confirm = move |reply: &sinew_session::Result<Reply>| {
-                if let Ok(Ok(joined)) = reply.as_ref().map(Reply::read::<Joined>) {
-                    desk.confirm(&joined);
-                }
-            };
-            let key = stream.as_str().as_bytes();
-            let request = Request { number: Some(number), ..Request::new(SERVICE, verb::JOIN, key, body, CALL) };
-            match self.session.call_seen(request, confirm).await {
-                // Cut in between: this one is given up, and another one asked for.
-                Err(SessionError::OutcomeUnknown) => drop(member),
-                reply => {
-                    reply.map_err(error_of)?.read::<Joined>()?;
-                    return Ok(member);
-                }
-            }
-        }
+            (member, request, move |joined: &Joined| desk.confirm(joined))
+        });
+        opened.await.map_err(error_of)
     }
 
     /// Leaves without waiting.
     pub(crate) fn leave(&self, desk: &Desk) {
-        if self.shared.members().remove(&desk.number).is_some() {
+        if self.shared.members.leave(desk.number) {
             self.session.cast(leave_request(desk), |_| ());
         }
     }
 
     pub(crate) async fn leave_surely(&self, desk: &Desk) -> Result<()> {
-        self.shared.members().remove(&desk.number);
+        self.shared.members.leave(desk.number);
         match self.session.call(leave_request(desk)).await {
             // The server has let it go, or will when nobody comes back.
             Ok(_) | Err(SessionError::OutcomeUnknown) => Ok(()),
