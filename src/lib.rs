@@ -83,10 +83,9 @@ pub use sinew_eventsource::{
     Filter, FollowOptions, Followed, Follower, GroupEvent, GroupInfo, GroupOptions, GroupSettings, JournalEngine,
     Level, Log, LogLimits, LogOptions, MalformedBatch, Member, MemoryEngine, NewEvent, Position, Producer,
     ProducerGrant, Progress, ProgressSink, ReadLimits, Retention, StreamConfig, StreamInfo, Ticket, Verified,
-    parse_rfc3339, rfc3339,
 };
 pub use sinew_session::{
     Backoff, Error as SessionError, Executor, HeaderError, Headers, Losses, NameError, NameFault, Pattern,
-    ResourceName, Session, SessionLimits, State, Subject,
+    ResourceName, Session, SessionLimits, State, Subject, parse_rfc3339, rfc3339,
 };
 pub use sinew_transport_api::{Endpoint, EndpointError, Error as TransportError, Limits, Registry};

@@ -3,11 +3,9 @@
 //!
 //! What is stored and how is the [`Engine`]'s; what is said between client and server is in `protocol.rs`.
 
-pub use sinew_session::{Durability, Level, Progress, ProgressSink};
+pub use sinew_session::{Durability, Level, Progress, ProgressSink, parse_rfc3339, rfc3339};
 mod event;
-mod moment;
 pub use event::{Event, KEY_BYTES_MAX, NewEvent};
-pub use moment::{parse_rfc3339, rfc3339};
 mod record;
 pub use record::{EventBatch, EventBatchBuilder, MalformedBatch, RECORD_HEAD_BYTES};
 mod config;

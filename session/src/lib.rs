@@ -6,6 +6,8 @@
 
 mod durability;
 pub use durability::{Durability, Level, Progress, ProgressSink};
+mod moment;
+pub use moment::{parse_rfc3339, rfc3339};
 mod headers;
 pub use headers::{HEADERS_BYTES_MAX, HEADERS_MAX, HeaderError, Headers};
 mod names;

@@ -1,4 +1,4 @@
-//! Times as people write them (RFC 3339, in UTC) and as streams have them: nanoseconds since 1970.
+//! Times as people write them (RFC 3339, in UTC) and as the services have them: nanoseconds since 1970.
 
 use std::fmt::Write as _;
 
