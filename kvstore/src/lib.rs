@@ -27,3 +27,8 @@ mod model;
 pub use memory::MemoryEngine;
 mod error;
 pub use error::{Error, Result};
+mod exchange;
+pub use exchange::{
+    EXPORT_LINE_BYTES_MAX, ExchangeError, ExportReader, FileEntry, INITIAL_BYTES_MAX, InitialBucket,
+    PICKLEDB_ENTRY_BYTES_MAX, TextValues, TimeLeft, escape_key, read_initial, read_pickledb, unescape_key, write_entry,
+};
