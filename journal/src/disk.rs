@@ -62,8 +62,8 @@ impl Files for Disk {
         fs::remove_file(path)
     }
 
-    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        platform::sync_dir(directory)
+    fn open_dir(&self, directory: &Path) -> io::Result<Box<dyn files::Directory>> {
+        Ok(Box::new(platform::open_dir(directory)?))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {

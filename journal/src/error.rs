@@ -33,6 +33,18 @@ pub enum Error {
         /// On what.
         path: PathBuf,
     },
+    /// A file or a directory could not be opened, or no new one made, before anything was written: too many are open, say.
+    /// The same may succeed later, without a restart.
+    #[error("cannot {what} {} before anything is written; writing goes on by itself once it can", path.display())]
+    NotOpened {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: Arc<io::Error>,
+    },
     /// A write or a sync failed before: what is on disk is known only after a restart. Reading goes on.
     #[error("the journal in {} takes nothing more since {why}; check the disk, then restart", directory.display())]
     Poisoned {
@@ -165,6 +177,22 @@ impl Error {
         }
     }
 
+    /// The same for what is opened before anything is written.
+    pub(crate) fn not_opened(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |cause| match Self::io(what, path)(cause) {
+            Self::Io { what, path, cause } => Self::NotOpened { what, path, cause },
+            full => full,
+        }
+    }
+
+    /// An error of opening something to read it, where that came before anything was written.
+    pub(crate) fn before_writing(self) -> Self {
+        match self {
+            Self::Io { what: "open", path, cause } => Self::NotOpened { what: "open", path, cause },
+            other => other,
+        }
+    }
+
     /// Whether a journal can do nothing more before a restart, where a call that writes ended with it: it is poisoned, or
     /// the disk fails, or a round panicked.
     pub fn is_fatal(&self) -> bool {
@@ -173,7 +201,7 @@ impl Error {
 
     /// Whether the same may succeed later without a restart.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::NoSpace { .. })
+        matches!(self, Self::NoSpace { .. } | Self::NotOpened { .. })
     }
 }
 

@@ -1,9 +1,9 @@
-//! What a journal asks of a file system, as two small traits: [`Disk`](crate::Disk) is the real one, the simulation's
+//! What a journal asks of a file system, as a few small traits: [`Disk`](crate::Disk) is the real one, the simulation's
 //! stands in `simulated.rs`. Nothing in this package reaches a file but through them.
 //!
 //! What an implementation must hold:
 //! 1. What was written is durable once [`File::sync_data`] has returned, and not before.
-//! 2. A name (created, renamed, removed) is durable once [`Files::sync_dir`] of its directory has returned.
+//! 2. A name (created, renamed, removed) is durable once [`Directory::sync`] of its directory has returned.
 //! 3. A file that is open stays readable when its name is removed or given to another.
 
 use std::fmt::Debug;
@@ -22,6 +22,12 @@ pub enum OpenMode {
 
 /// Held as long as the lock is; given up when dropped, or with the process.
 pub trait Lock: Send + Sync + Debug {}
+
+/// An open directory.
+pub trait Directory: Send + Sync + Debug {
+    /// Makes the names in it durable.
+    fn sync(&self) -> io::Result<()>;
+}
 
 /// A file system.
 pub trait Files: Send + Sync + Debug {
@@ -44,8 +50,13 @@ pub trait Files: Send + Sync + Debug {
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Opens a directory, to sync it later: by then there may be no more files to be had.
+    fn open_dir(&self, directory: &Path) -> io::Result<Box<dyn Directory>>;
+
     /// Makes the names in a directory durable.
-    fn sync_dir(&self, directory: &Path) -> io::Result<()>;
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        self.open_dir(directory)?.sync()
+    }
 
     /// Takes the exclusive lock of a file that it creates where needed, and leaves this process's number in it;
     /// `WouldBlock` when another holds it.

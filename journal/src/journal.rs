@@ -121,7 +121,7 @@ impl Journal {
     /// before it five more syncs. After it the batches' headers are as on disk.
     ///
     /// # Errors
-    /// [`Error::NoSpace`]: nothing of it stays, and a later commit may succeed. [`Error::TooLarge`] above
+    /// [`Error::NoSpace`], [`Error::NotOpened`]: nothing of it stays, and a later commit may succeed. [`Error::TooLarge`] above
     /// [`COMMIT_BYTES_MAX`], [`Error::OffsetsUsedUp`]: nothing was done. [`Error::Io`]: whether it is on disk is not
     /// known before the next start; the journal is poisoned, and from then on [`Error::Poisoned`].
     pub fn commit(&mut self, batches: &mut [PreparedBatch], now_ns: u64) -> Result<Committed> {
@@ -143,11 +143,11 @@ impl Journal {
         Ok(committed)
     }
 
-    /// Runs what writes; any error but a full disk is the journal's last.
+    /// Runs what writes; any error is the journal's last, but those after which nothing of it stays.
     pub(crate) fn or_poison<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let done = work(self);
         if let Err(error) = &done
-            && !matches!(error, Error::NoSpace { .. })
+            && !error.is_retryable()
         {
             self.shared.poison(error);
         }
@@ -224,7 +224,7 @@ impl Journal {
     /// Does nothing while no offset is in it.
     ///
     /// # Errors
-    /// [`Error::NoSpace`]: it goes on being written to. Else as [`commit`](Self::commit).
+    /// [`Error::NoSpace`], [`Error::NotOpened`]: it goes on being written to. Else as [`commit`](Self::commit).
     pub fn roll(&mut self) -> Result<()> {
         self.shared.check()?;
         if self.has_offsets() {
@@ -243,6 +243,7 @@ impl Journal {
         self.sync_now()?;
         let header =
             SegmentHeader { id: self.shared.files.random(), first: self.next, covers: 0, created: self.timestamp };
+        let directory = self.shared.open_directory()?;
         let spare = self.upkeep.take_spare()?;
         let path = self.shared.directory.join(file_name(header.first));
         let placed = recovery::place(&*self.shared.files, &*spare.file, &spare.path, &path, &header);
@@ -252,7 +253,7 @@ impl Journal {
             return Err(error);
         }
         if !is_planted("no directory sync") {
-            self.shared.sync_directory()?;
+            self.shared.sync_names(&*directory)?;
         }
         let builder = IndexBuilder::new(header.id, header.first, self.shared.options.index_interval_bytes);
         let segment = Arc::new(Segment::active(path, &header, true, builder, spare.file.clone()));
@@ -275,10 +276,11 @@ impl Journal {
     /// finish. Costs one directory sync for each.
     ///
     /// # Errors
-    /// [`Error::Io`] when a file cannot be removed: it is back after the next start. [`Error::Poisoned`].
+    /// [`Error::Io`] when a file cannot be removed: it is back after the next start. [`Error::NotOpened`]: nothing was
+    /// removed. [`Error::Poisoned`].
     pub fn remove_before(&mut self, offset: u64) -> Result<u64> {
         self.shared.check()?;
-        let view = self.shared.view();
+        let (view, directory) = (self.shared.view(), self.shared.open_directory()?);
         let (_, sealed) = view.segments.split_last().expect("there is one to write to");
         // A segment holds everything below the next one's first offset.
         let firsts = view.segments.iter().skip(1).map(|next| next.first);
@@ -286,7 +288,7 @@ impl Journal {
             self.shared.change_view(|segments| segments.retain(|segment| segment.id != old.id));
             self.remove(old)?;
             // One after the other: whatever a crash keeps, what is left has no hole.
-            self.or_poison(|journal| journal.shared.sync_directory())?;
+            self.or_poison(|journal| journal.shared.sync_names(&*directory))?;
         }
         Ok(self.shared.view().first())
     }
@@ -317,11 +319,15 @@ impl Drop for Journal {
     }
 }
 
-/// Cuts a segment to its data and writes its index. Its data is on disk already and nothing depends on the rest, so that
+/// Keeps a segment's index, cuts it to its data and writes the index. Its data is on disk already and nothing depends on the rest, so that
 /// an error here is logged, and made good at the next start.
 fn seal(shared: &Shared, segment: &Segment, file: &dyn File) {
     let mut state = segment.state();
     let index = state.builder.take().map(|builder| Arc::new(builder.finish()));
+    // Before anybody finds that there is no other: readers would read all of it to make one.
+    if let Some(index) = &index {
+        shared.options.resources.keep_index(shared.key(segment), index.clone());
+    }
     (state.file, state.is_sealed) = (None, true);
     let end = state.summary.end;
     drop(state);
@@ -331,6 +337,5 @@ fn seal(shared: &Shared, segment: &Segment, file: &dyn File) {
     }
     if let Some(index) = index {
         shared.write_index(&segment.index_path(), &index);
-        shared.options.resources.keep_index(shared.key(segment), index);
     }
 }

@@ -30,7 +30,7 @@
 mod error;
 pub use error::{Damage, Error, Result};
 mod files;
-pub use files::{File, Files, Lock, OpenMode};
+pub use files::{Directory, File, Files, Lock, OpenMode};
 mod disk;
 pub use disk::Disk;
 mod directory;
@@ -61,7 +61,7 @@ pub use journal::{Committed, Journal};
 mod reader;
 pub use reader::{Cursor, JournalReader, SegmentInfo};
 mod snapshot;
-pub use snapshot::SNAPSHOTS_KEPT;
+pub use snapshot::{PreparedSnapshot, SNAPSHOTS_KEPT};
 mod rewrite;
 pub use rewrite::{PreparedRewrite, Rewritten};
 mod progress;

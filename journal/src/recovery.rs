@@ -164,7 +164,11 @@ impl Work<'_> {
         let is_orphan = |name: &str| name.strip_suffix(".index").is_some_and(|stem| !segments.contains(stem));
         for name in names.iter().filter(|name| whole::is_left_over(name) || is_orphan(name)) {
             let path = self.directory.join(name);
-            self.files.remove(&path).map_err(Error::io("remove", &path))?;
+            match self.files.remove(&path) {
+                // Gone since it was listed, which is what is wanted.
+                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => continue,
+                removed => removed.map_err(Error::io("remove", &path))?,
+            }
             self.report.left_overs_removed += 1;
         }
         Ok(())

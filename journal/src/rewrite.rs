@@ -86,7 +86,7 @@ impl JournalReader {
         shared.check()?;
         let (replaced, header) = self.choose(segments)?;
         let path = whole::name_beside(&*shared.files, &shared.directory.join("rewrite"));
-        let file = shared.files.create_new(&path).map_err(Error::io("create", &path))?;
+        let file = shared.files.create_new(&path).map_err(Error::not_opened("create", &path))?;
         let mut prepared = PreparedRewrite { shared: shared.clone(), replaced, header, path, index: None };
         // From here on dropping it removes the file.
         prepared.index = Some(IndexBuilder::new(header.id, header.first, 0).finish());
@@ -219,7 +219,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`Error::Rewrite`] when the old segments have changed since it was prepared, or the journal was opened again;
-    /// [`Error::NoSpace`]; both leave things as they were. Else as [`commit`](Self::commit).
+    /// [`Error::NoSpace`], [`Error::NotOpened`]; all leave things as they were. Else as [`commit`](Self::commit).
     pub fn install(&mut self, mut prepared: PreparedRewrite) -> Result<()> {
         self.shared.check()?;
         let first = prepared.header.first;
@@ -239,15 +239,17 @@ impl Journal {
     fn install_now(&mut self, prepared: &mut PreparedRewrite, start: usize) -> Result<()> {
         let shared = self.shared.clone();
         let path = prepared.replaced[0].path.clone();
-        for old in &prepared.replaced {
-            // Readers that have the old list find the old file by its name no longer.
-            let file = shared.file(old)?;
+        let directory = shared.open_directory()?;
+        // Readers that have the old list find the old file by its name no longer.
+        let files = prepared.replaced.iter().map(|old| shared.file(old).map_err(Error::before_writing));
+        let files: Vec<_> = files.collect::<Result<_>>()?;
+        for (old, file) in prepared.replaced.iter().zip(files) {
             old.state().file = file;
         }
         shared.files.rename(&prepared.path, &path).map_err(Error::io("rename", &path))?;
         let index = prepared.index.take().expect("it is installed once");
         if !crate::planted::is_planted("no directory sync") {
-            shared.sync_directory()?;
+            shared.sync_names(&*directory)?;
         }
         let segment = Arc::new(Segment::sealed(path, &prepared.header, false, index.summary));
         shared.change_view(|segments| {
@@ -259,6 +261,6 @@ impl Journal {
         for old in &prepared.replaced[1..] {
             self.remove(old)?;
         }
-        shared.sync_directory()
+        shared.sync_names(&*directory)
     }
 }

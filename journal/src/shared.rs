@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::watch;
 
 use crate::error::{Error, Result};
-use crate::files::{File, Files, OpenMode, read_full};
+use crate::files::{Directory, File, Files, OpenMode, read_full};
 use crate::index::{Entry, Index, IndexBuilder};
 use crate::options::JournalOptions;
 use crate::resources::Key;
@@ -102,9 +102,14 @@ impl Shared {
         (self.owner, segment.id)
     }
 
-    /// Makes the names in the journal's directory durable. An error here is one of a sync, whatever its kind.
-    pub(crate) fn sync_directory(&self) -> Result<()> {
-        self.files.sync_dir(&self.directory).map_err(sync_failed(&self.directory))
+    /// The journal's directory, opened before anything in it is changed.
+    pub(crate) fn open_directory(&self) -> Result<Box<dyn Directory>> {
+        self.files.open_dir(&self.directory).map_err(Error::not_opened("open", &self.directory))
+    }
+
+    /// Makes the names in it durable. An error here is one of a sync, whatever its kind.
+    pub(crate) fn sync_names(&self, directory: &dyn Directory) -> Result<()> {
+        directory.sync().map_err(sync_failed(&self.directory))
     }
 
     /// A segment's file; `None` when it is gone or stands for another segment now, so that the view has changed.
@@ -201,7 +206,7 @@ impl Shared {
 
     /// Names in the journal's directory.
     pub(crate) fn names(&self) -> Result<HashSet<String>> {
-        let names = self.files.list(&self.directory).map_err(Error::io("list", &self.directory))?;
+        let names = self.files.list(&self.directory).map_err(Error::not_opened("list", &self.directory))?;
         Ok(names.into_iter().collect())
     }
 }

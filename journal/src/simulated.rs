@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::files::{File, Files, Lock, OpenMode};
+use crate::files::{Directory, File, Files, Lock, OpenMode};
 
 mod dice;
 mod fault;
@@ -138,14 +138,14 @@ fn split(path: &Path) -> (PathBuf, String) {
 impl Files for SimulatedDisk {
     fn open(&self, path: &Path, _: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut state = self.state();
-        fault::check(state.call(), false)?;
+        fault::check_open(state.call(), false)?;
         let file = state.world.find(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(state.opened(self, file))
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let mut state = self.state();
-        fault::check(state.call(), true)?;
+        fault::check_open(state.call(), true)?;
         if state.world.find(path).is_some() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -160,7 +160,7 @@ impl Files for SimulatedDisk {
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         let mut state = self.state();
-        fault::check(state.call(), false)?;
+        fault::check_open(state.call(), false)?;
         state.world.names(directory).ok_or(io::ErrorKind::NotFound.into())
     }
 
@@ -192,14 +192,9 @@ impl Files for SimulatedDisk {
         Ok(())
     }
 
-    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        let fault = state.call();
-        if matches!(fault, Some(FaultKind::Io | FaultKind::Sync)) {
-            return Err(fault::input_output());
-        }
-        state.change(Change::SyncDirectory(directory.into()));
-        Ok(())
+    fn open_dir(&self, directory: &Path) -> io::Result<Box<dyn Directory>> {
+        fault::check_open(self.state().call(), false)?;
+        Ok(Box::new(OpenedDirectory { disk: self.clone(), directory: directory.into() }))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
@@ -227,6 +222,24 @@ impl Lock for Held {}
 impl Drop for Held {
     fn drop(&mut self) {
         self.disk.state().locks.remove(&self.path);
+    }
+}
+
+#[derive(Debug)]
+struct OpenedDirectory {
+    disk: SimulatedDisk,
+    directory: PathBuf,
+}
+
+impl Directory for OpenedDirectory {
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let fault = state.call();
+        if matches!(fault, Some(FaultKind::Io | FaultKind::Sync)) {
+            return Err(fault::input_output());
+        }
+        state.change(Change::SyncDirectory(self.directory.clone()));
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 //! the state was made from.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -10,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::journal::Journal;
 use crate::reader::JournalReader;
+use crate::shared::Shared;
 use crate::whole;
 
 /// Snapshots that are kept: when the newest cannot be read, the one before stands.
@@ -31,8 +33,17 @@ impl Journal {
     ///
     /// # Errors
     /// [`Error::SnapshotAhead`] when `offset` is above what was committed; [`Error::TooLarge`] above
-    /// [`WHOLE_FILE_BYTES_MAX`]; [`Error::NoSpace`] and [`Error::Io`]: those there were still stand.
+    /// [`WHOLE_FILE_BYTES_MAX`]; [`Error::NoSpace`], [`Error::NotOpened`] and [`Error::Io`]: those there were still stand.
     pub fn save_snapshot(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.prepare_snapshot(offset, bytes.to_vec())?.write()
+    }
+
+    /// The first half of [`save_snapshot`](Self::save_snapshot): makes sure that what the state was made from is on disk.
+    /// The second half needs the writer no longer. Costs one sync at most.
+    ///
+    /// # Errors
+    /// As [`save_snapshot`](Self::save_snapshot).
+    pub fn prepare_snapshot(&mut self, offset: u64, bytes: Vec<u8>) -> Result<PreparedSnapshot> {
         if offset > self.next_offset() {
             return Err(Error::SnapshotAhead { offset, next: self.next_offset() });
         }
@@ -42,14 +53,7 @@ impl Journal {
         }
         // What the state was made from must not be lost in a crash that the snapshot survives.
         self.sync()?;
-        let (files, directory) = (&*self.shared.files, &self.shared.directory);
-        whole::write(files, &directory.join(file_name(offset)), bytes)?;
-        let names = self.shared.names()?;
-        for old in offsets(names.iter()).into_iter().rev().skip(SNAPSHOTS_KEPT) {
-            let path = directory.join(file_name(old));
-            files.remove(&path).map_err(Error::io("remove", &path))?;
-        }
-        Ok(())
+        Ok(PreparedSnapshot { shared: self.shared.clone(), offset, bytes })
     }
 
     /// The newest snapshot that can be read, and its offset.
@@ -58,6 +62,36 @@ impl Journal {
     /// [`Error::Io`]. A damaged one is logged and passed over.
     pub fn latest_snapshot(&self) -> Result<Option<(u64, Bytes)>> {
         self.reader().latest_snapshot()
+    }
+}
+
+/// A snapshot of what is on disk, not written yet.
+#[derive(Debug)]
+#[must_use = "it is kept once it is written"]
+pub struct PreparedSnapshot {
+    shared: Arc<Shared>,
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl PreparedSnapshot {
+    /// Keeps it, beside commits and readers; one at a time writes those of a journal. Costs two syncs.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`], [`Error::NotOpened`] and [`Error::Io`]: those there were still stand.
+    pub fn write(self) -> Result<()> {
+        let (files, directory) = (&*self.shared.files, &self.shared.directory);
+        let mut names = self.shared.names()?;
+        whole::write(files, &directory.join(file_name(self.offset)), &self.bytes)?;
+        names.insert(file_name(self.offset));
+        for old in offsets(names.iter()).into_iter().rev().skip(SNAPSHOTS_KEPT) {
+            let path = directory.join(file_name(old));
+            match files.remove(&path) {
+                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed.map_err(Error::io("remove", &path))?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -159,7 +159,7 @@ impl Upkeep {
     fn make_spare(&self) -> Result<Spare> {
         let files = &*self.shared.files;
         let path = whole::name_beside(files, &self.shared.directory.join("spare"));
-        let file = files.create_new(&path).map_err(Error::io("create", &path))?;
+        let file = files.create_new(&path).map_err(Error::not_opened("create", &path))?;
         let zeroed = ZERO_STEP_BYTES_MIN.min(self.shared.options.segment_bytes).max(crate::segment::HEADER_BYTES);
         let written = write_zeros(&*file, 0, zeroed).map_err(Error::io("write", &path));
         match written.and_then(|()| file.sync_data().map_err(sync_failed(&path))) {
@@ -227,7 +227,7 @@ impl Upkeep {
     }
 
     fn open(&self, segment: &Segment) -> Result<Arc<dyn File>> {
-        self.shared.files.open(&segment.path, OpenMode::Write).map_err(Error::io("open", &segment.path))
+        self.shared.files.open(&segment.path, OpenMode::Write).map_err(Error::not_opened("open", &segment.path))
     }
 
     fn prepare_spare(&self, segment: &Segment) -> Result<()> {
@@ -251,8 +251,15 @@ impl Participant for Upkeep {
         let prepared = self.sync_written(active).and_then(|()| self.grow_ahead(active));
         match prepared.and_then(|()| self.prepare_spare(active)) {
             Ok(()) => Ok(()),
-            // The commit that needs the room says so to who waits for it.
-            Err(Error::NoSpace { .. }) => Ok(()),
+            // The commit that needs the room says so to who waits for it; those before it ask again.
+            Err(error) if error.is_retryable() => {
+                if self.shared.options.durability == Durability::Written
+                    && let Some(wake) = self.wake.get()
+                {
+                    wake.wake_after(WRITTEN_SYNC_INTERVAL);
+                }
+                Ok(())
+            }
             Err(error) => {
                 self.shared.poison(&error);
                 Err(error)

@@ -27,11 +27,12 @@ pub(crate) fn is_left_over(name: &str) -> bool {
 /// Writes a file in place of the one that is there, if there is one. Costs two syncs.
 ///
 /// # Errors
-/// [`Error::NoSpace`], [`Error::Io`]: what stood there before still stands, unless the directory's sync failed, after
+/// [`Error::NoSpace`], [`Error::NotOpened`], [`Error::Io`]: what stood there before still stands, unless the directory's sync failed, after
 /// which either may.
 pub(crate) fn write(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<()> {
-    let spare = name_beside(files, path);
-    let file = files.create_new(&spare).map_err(Error::io("create", &spare))?;
+    let (spare, parent) = (name_beside(files, path), directory_of(path));
+    let directory = files.open_dir(parent).map_err(Error::not_opened("open", parent))?;
+    let file = files.create_new(&spare).map_err(Error::not_opened("create", &spare))?;
     let written = fill(&*file, bytes).map_err(Error::io("write", path));
     let placed = written.and_then(|()| files.rename(&spare, path).map_err(Error::io("rename", path)));
     if let Err(error) = placed {
@@ -42,8 +43,7 @@ pub(crate) fn write(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<()> 
     if is_planted("no directory sync") {
         return Ok(());
     }
-    let directory = directory_of(path);
-    files.sync_dir(directory).map_err(Error::io("sync", directory))
+    directory.sync().map_err(Error::io("sync", parent))
 }
 
 fn fill(file: &dyn File, bytes: &[u8]) -> io::Result<()> {

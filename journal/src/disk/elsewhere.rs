@@ -17,8 +17,17 @@ pub(super) fn create_dir(path: &Path) -> io::Result<()> {
 }
 
 /// NTFS journals its names and lets nobody sync a directory.
-pub(super) fn sync_dir(_: &Path) -> io::Result<()> {
-    Ok(())
+#[derive(Debug)]
+pub(super) struct Directory;
+
+pub(super) fn open_dir(_: &Path) -> io::Result<Directory> {
+    Ok(Directory)
+}
+
+impl crate::files::Directory for Directory {
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 pub(super) fn lock(path: &Path) -> io::Result<File> {

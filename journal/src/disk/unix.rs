@@ -15,8 +15,17 @@ pub(super) fn create_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }
 
-pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+#[derive(Debug)]
+pub(super) struct Directory(File);
+
+pub(super) fn open_dir(path: &Path) -> io::Result<Directory> {
+    File::open(path).map(Directory)
+}
+
+impl crate::files::Directory for Directory {
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
 }
 
 pub(super) fn lock(path: &Path) -> io::Result<File> {

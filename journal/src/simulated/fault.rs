@@ -11,6 +11,8 @@ pub enum FaultKind {
     NoSpace,
     /// A write takes half of what it is given.
     ShortWrite,
+    /// Files and directories cannot be opened, nor new files made, since too many are open. The rest goes on.
+    Open,
     /// A sync fails with `EIO`, and what it was to write is lost. The rest goes on.
     Sync,
 }
@@ -39,6 +41,14 @@ pub(super) fn input_output() -> io::Error {
 /// Whether a fault is about a write, which may have happened in part.
 pub(super) fn is_about_writing(fault: Option<FaultKind>) -> bool {
     matches!(fault, Some(FaultKind::Io | FaultKind::NoSpace | FaultKind::ShortWrite))
+}
+
+/// What a call gives that opens something.
+pub(super) fn check_open(fault: Option<FaultKind>, needs_room: bool) -> io::Result<()> {
+    if fault == Some(FaultKind::Open) {
+        return Err(io::Error::other("simulated: too many open files"));
+    }
+    check(fault, needs_room)
 }
 
 /// What a call gives that is no sync.

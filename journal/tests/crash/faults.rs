@@ -1,6 +1,7 @@
 //! Every call of a life fails, once and for ever, in each way: no panic, no wrong data, and the stated behaviour.
 //!
-//! - A full disk: what failed leaves nothing, reading goes on, and writing goes on once there is room.
+//! - A full disk, and files that cannot be opened: what failed leaves nothing, reading goes on, and writing goes on once it
+//!   can.
 //! - Anything else that a write or sync meets: the journal is poisoned; what was acknowledged stays readable and is there
 //!   after a restart and after power loss; what was not is there as a whole or not at all.
 //! - Short writes: nobody notices.
@@ -12,7 +13,7 @@ use crate::workload::Living;
 
 const STEPS: usize = 25;
 
-/// Lives until the first error that is no full disk; says which.
+/// Lives until the first error that is the journal's last; says which.
 fn live_on(living: &mut Living) -> Option<Error> {
     if let Err(error) = living.begin()
         && living.journal.is_none()
@@ -21,7 +22,8 @@ fn live_on(living: &mut Living) -> Option<Error> {
     }
     for _ in 0..STEPS {
         match living.any_step() {
-            Ok(()) | Err(Error::NoSpace { .. }) if living.journal.is_some() => {}
+            Ok(()) if living.journal.is_some() => {}
+            Err(error) if error.is_retryable() && living.journal.is_some() => {}
             // It could not be opened again.
             Ok(()) => panic!("a success without a journal"),
             Err(error) => return Some(error),
@@ -120,6 +122,18 @@ fn syncs_that_fail() {
     let is_expected = |error: Option<&Error>| matches!(error, None | Some(Error::Io { .. } | Error::Poisoned { .. }));
     check_all(FaultKind::Sync, Durability::Fsynced, is_expected);
     check_all(FaultKind::Sync, Durability::Written, is_expected);
+}
+
+#[test]
+fn too_many_open_files() {
+    let is_expected = |error: Option<&Error>| match error {
+        None | Some(Error::NotOpened { .. }) => true,
+        // A journal that could not be opened, or a file that was to be read. Nothing is poisoned.
+        Some(Error::Io { what, .. }) => ["open", "create", "list", "sync"].contains(what),
+        _ => false,
+    };
+    check_all(FaultKind::Open, Durability::Fsynced, is_expected);
+    check_all(FaultKind::Open, Durability::Written, is_expected);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use sinew_journal::{
-    BatchView, Committer, Dice, Durability, Error, Journal, JournalOptions, PreparedBatch, Resources, Result,
-    Rewritten, SegmentInfo, SimulatedDisk,
+    BatchView, Committer, Dice, Durability, Journal, JournalOptions, PreparedBatch, Resources, Result, Rewritten,
+    SegmentInfo, SimulatedDisk,
 };
 
 use crate::life::{Expected, Life, State, Step};
@@ -57,7 +57,7 @@ impl Living {
         self.step("open".into(), |living, _| living.open())
     }
 
-    /// `work` makes of the state what is true when it has succeeded. A full disk must leave everything as it was.
+    /// `work` makes of the state what is true when it has succeeded. A full disk, and too many open files, must leave everything as it was.
     fn step(&mut self, what: String, work: impl FnOnce(&mut Self, &mut State) -> Result<()>) -> Result<()> {
         let (began, mut after) = (self.life.disk.moment(), self.state.clone());
         let is_rewrite = what.starts_with("rewrite");
@@ -68,7 +68,7 @@ impl Living {
                 self.state = after.clone();
                 self.life.steps.push(Step { what, began, ended, after, is_rewrite });
             }
-            Err(Error::NoSpace { .. }) => {}
+            Err(error) if error.is_retryable() => {}
             Err(_) => self.open_outcome = Some(Step { what, began, ended, after, is_rewrite }),
         }
         done
