@@ -28,6 +28,8 @@ pub(crate) struct Cursors {
 pub(crate) struct PendingCursors {
     /// Bytes of each that it touches, none for one that is removed.
     sizes: HashMap<String, Option<usize>>,
+    /// Cursors and bytes that there are more of than in the table, or fewer.
+    more: (isize, isize),
     updates: Vec<CursorUpdate>,
 }
 
@@ -41,16 +43,19 @@ impl Cursors {
                 why,
             })?;
         }
-        let mut sizes = pending.sizes.clone();
-        sizes.extend(
-            updates.iter().map(|update| (update.name.clone(), update.cursor.as_ref().map(|of| size(&update.name, of)))),
-        );
-        let (mut count, mut bytes) = (self.table.len(), self.bytes);
-        for (name, new) in &sizes {
-            let old = self.table.get(name).map(|cursor| size(name, cursor));
-            count = count + usize::from(new.is_some()) - usize::from(old.is_some());
-            bytes = bytes + new.unwrap_or(0) - old.unwrap_or(0);
+        // Costs what this commit has, however much the round has already.
+        let mut touched = HashMap::new();
+        for CursorUpdate { name, cursor } in &updates {
+            touched.insert(name, cursor.as_ref().map(|of| size(name, of)));
         }
+        let mut more = pending.more;
+        for (name, new) in &touched {
+            let stored = || self.table.get(*name).map(|cursor| size(name, cursor));
+            let old = pending.sizes.get(*name).copied().unwrap_or_else(stored);
+            more.0 += isize::from(new.is_some()) - isize::from(old.is_some());
+            more.1 += new.unwrap_or(0) as isize - old.unwrap_or(0) as isize;
+        }
+        let (count, bytes) = (self.table.len().saturating_add_signed(more.0), self.bytes.saturating_add_signed(more.1));
         let grows = count > self.table.len() || bytes > self.bytes;
         if grows && (count > CURSORS_MAX || bytes > CURSORS_BYTES_MAX) {
             let reason = format!(
@@ -59,7 +64,8 @@ impl Cursors {
             );
             return Err(Error::Limit { reason });
         }
-        pending.sizes = sizes;
+        pending.sizes.extend(touched.into_iter().map(|(name, size)| (name.clone(), size)));
+        pending.more = more;
         pending.updates.extend(updates);
         Ok(())
     }

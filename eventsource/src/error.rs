@@ -189,6 +189,14 @@ pub enum Error {
         /// The stream.
         stream: String,
     },
+    /// The server could not even begin, since it has too many files open, say. Nothing of it was stored; reads go on.
+    #[error("nothing was stored in `{stream}` for now: {why}; try again in a moment")]
+    NotNow {
+        /// The stream.
+        stream: String,
+        /// What could not be done.
+        why: String,
+    },
     /// Stored events that do not hold any more.
     #[error("events {from} to {to} of stream `{stream}` are damaged: {why}; read on from {to}, or restore a backup")]
     Damaged {
@@ -300,7 +308,7 @@ impl Error {
     /// Whether the same may succeed later without anybody changing anything.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Busy { .. } => true,
+            Self::Busy { .. } | Self::NotNow { .. } => true,
             Self::Session(error) => error.is_retryable(),
             _ => false,
         }

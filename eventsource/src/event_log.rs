@@ -3,14 +3,13 @@
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use sinew_session::{ResourceName, block_on};
 use tokio::sync::oneshot;
 
-use crate::engine::stored_stream::StoredStream;
+use crate::engine::stored_stream::Held;
 use crate::{
     Append, Appended, Compacted, Compaction, Durability, EngineOptions, Error, Event, EventBatch, EventBatchBuilder,
     JournalEngine, NewEvent, ReadLimits, Result, Retention, StreamConfig,
@@ -88,7 +87,7 @@ impl LogOptions {
 #[derive(Clone, Debug)]
 pub struct EventLog {
     engine: JournalEngine,
-    stream: Arc<StoredStream>,
+    stream: Held,
 }
 
 impl EventLog {
@@ -237,7 +236,7 @@ fn batch<E: Into<NewEvent>>(events: impl IntoIterator<Item = E>) -> Result<Event
 #[must_use = "whether the event is stored is told by the ticket"]
 pub struct Ticket {
     answer: oneshot::Receiver<Result<Appended>>,
-    stream: Arc<StoredStream>,
+    stream: Held,
 }
 
 impl Ticket {

@@ -45,7 +45,8 @@ impl Default for MemoryEngine {
 }
 
 impl MemoryEngine {
-    /// One that keeps at most so many bytes of events; beyond, appends fail with `NoSpace`. Default: 1 GiB.
+    /// One that keeps at most so many bytes of events, of which each batch takes 128 beside its own; beyond, appends fail
+    /// with `NoSpace`. Default: 1 GiB.
     pub fn new(bytes_max: usize) -> Self {
         let shared = Shared { bytes: AtomicUsize::new(0), bytes_max, producers: AtomicU64::new(1) };
         Self { streams: Mutex::default(), shared: Arc::new(shared) }

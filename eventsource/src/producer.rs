@@ -88,7 +88,7 @@ impl Producer {
     /// Appends a batch, all or nothing.
     ///
     /// # Errors
-    /// `TooLarge`, `NoSpace`, `Session(RecordSize)`, and `Session(Failed)` named `bad-request` for a batch without events or
+    /// `TooLarge`, `NoSpace`, `NotNow`, `Session(RecordSize)`, and `Session(Failed)` named `bad-request` for a batch without events or
     /// with gaps: this batch was not stored, and the next ones can be.
     /// `ProducerFenced`: somebody has opened the producer of this name since; `SequenceGap`: the server has lost what it
     /// had acknowledged, as a stream that is only written may by a loss of power; `ProducerExpired`, `UnknownStream`,

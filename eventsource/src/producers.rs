@@ -27,7 +27,13 @@ pub(crate) struct Producers {
     heard: u64,
     /// Openings so far; each has its number, so that a replay knows which it has.
     openings: u64,
+    /// In a replay: the last batch of each that was not opened yet. Compaction has removed the opening under which it was
+    /// sent, since there was a later one.
+    unopened: HashMap<u64, Remembered>,
 }
+
+/// Of those, at most; far more than there are producers.
+const UNOPENED_MAX: usize = 200_000;
 
 #[derive(Clone, Debug)]
 struct Producer {
@@ -95,6 +101,7 @@ impl Producers {
             by_silence: BTreeMap::new(),
             heard: 0,
             openings: 0,
+            unopened: HashMap::new(),
         }
     }
 
@@ -204,16 +211,27 @@ impl Producers {
     /// An opening as it is read from the log, which the table may have already.
     pub(crate) fn replay_opening(&mut self, opening: &Opening) {
         if opening.number > self.openings {
+            let is_new = !self.by_id.contains_key(&opening.id);
             self.enter(opening);
+            if let Some(batch) = self.unopened.remove(&opening.id).filter(|_| is_new) {
+                self.store(opening.id, batch);
+            }
         }
     }
 
     /// A batch as it is read from the log, from behind what the table has. One of a producer that was forgotten in the
-    /// meantime changes nothing.
+    /// meantime changes nothing: it is opened under another id.
     pub(crate) fn replay_batch(&mut self, id: u64, batch: Remembered) {
         if self.by_id.contains_key(&id) {
             self.store(id, batch);
+        } else if self.unopened.len() < UNOPENED_MAX || self.unopened.contains_key(&id) {
+            self.unopened.insert(id, batch);
         }
+    }
+
+    /// The replay is over.
+    pub(crate) fn replayed(&mut self) {
+        self.unopened = HashMap::new();
     }
 
     /// Each producer's epoch, and where its last batch begins: the log must keep the heads of both, or a replay would

@@ -28,7 +28,8 @@ pub(super) fn backup(stream: &StoredStream, target: &Path, go_on: GoOn<'_>) -> R
     let _one = locked(&stream.upkeep);
     let (reader, cursors) = (stream.reader(), stream.cursors.reader());
     let bytes = |reader: &JournalReader| reader.segments().iter().map(|segment| segment.bytes).sum::<u64>();
-    let mut progress = Progress { done: 0, total: bytes(&reader) + cursors.as_ref().map_or(0, bytes) };
+    let of_cursors = cursors.as_ref().map_or(0, |(reader, _)| bytes(reader));
+    let mut progress = Progress { done: 0, total: bytes(&reader) + of_cursors };
     let mut copy = |reader: &JournalReader, name: &str| {
         let before = progress.done;
         let copied = reader.copy_to(target.join(name), u64::MAX, &mut |of| {
@@ -38,7 +39,7 @@ pub(super) fn backup(stream: &StoredStream, target: &Path, go_on: GoOn<'_>) -> R
         });
         copied.map_err(stream.storage())
     };
-    let of_cursors = cursors.map(|reader| copy(&reader, CURSORS)).transpose()?;
+    let of_cursors = cursors.map(|(reader, _kept)| copy(&reader, CURSORS)).transpose()?;
     let copied = copy(&reader, EVENTS)?;
     let config = sinew_session::to_value(&*stream.config()).expect("numbers and names can be written");
     host.directory.write_whole(target.join(CONFIG), &config).map_err(stream.storage())?;

@@ -53,6 +53,18 @@ struct Writer {
     /// Of the newest snapshot.
     snapshot_at: u64,
     bytes_since: u64,
+    /// How many read it as it is: no snapshot takes the place of its log meanwhile.
+    kept_for: usize,
+}
+
+/// While it is there, the log of cursors stays as it is but for what is added.
+#[derive(Debug)]
+pub(crate) struct Kept<'a>(&'a CursorLog);
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        locked(&self.0.writer).kept_for -= 1;
+    }
 }
 
 impl CursorLog {
@@ -66,7 +78,7 @@ impl CursorLog {
                 return Err(storage(&folder.name)(JournalError::Io { what, path, cause }));
             }
         };
-        let mut writer = Writer { journal: None, has_ended: false, snapshot_at: 0, bytes_since: 0 };
+        let mut writer = Writer { journal: None, has_ended: false, snapshot_at: 0, bytes_since: 0, kept_for: 0 };
         let mut table = Cursors::default();
         if is_there {
             let journal = open_journal(host, &path).map_err(storage(&folder.name))?;
@@ -181,7 +193,7 @@ impl CursorLog {
 
     /// The snapshot comes late rather than never: where there is no room for it, the next round tries again.
     fn snapshot_if_due(&self, writer: &mut Writer) -> Result<(), JournalError> {
-        if writer.bytes_since < self.host.options.cursor_log_bytes_max {
+        if writer.bytes_since < self.host.options.cursor_log_bytes_max || writer.kept_for > 0 {
             return Ok(());
         }
         match self.snapshot(writer) {
@@ -233,9 +245,13 @@ impl CursorLog {
         self.inbox.take(usize::MAX).into_iter().for_each(|commit| (commit.done)(Err(self.ended())));
     }
 
-    /// For a backup and for verifying; `None` while there never was a cursor.
-    pub(crate) fn reader(&self) -> Option<JournalReader> {
-        locked(&self.writer).journal.as_ref().map(Journal::reader)
+    /// For a backup and for verifying, for which it stays as it is: together with its snapshots it must make sense. `None`
+    /// while there never was a cursor.
+    pub(crate) fn reader(&self) -> Option<(JournalReader, Kept<'_>)> {
+        let mut writer = locked(&self.writer);
+        let reader = writer.journal.as_ref()?.reader();
+        writer.kept_for += 1;
+        Some((reader, Kept(self)))
     }
 }
 
@@ -254,13 +270,16 @@ fn open_journal(host: &Host, path: &std::path::Path) -> Result<Journal, JournalE
 fn restore(stream: &ResourceName, reader: &JournalReader) -> Result<(Cursors, u64)> {
     let failed = storage(stream);
     let (first, _) = reader.range();
-    let (mut table, mut from) = (Cursors::default(), first);
-    if let Some((offset, bytes)) = reader.latest_snapshot().map_err(&failed)? {
-        table = Cursors::restore(&bytes).map_err(|why| unreadable(stream, &why))?;
-        from = offset;
-    }
+    let (mut table, from) = match reader.latest_snapshot().map_err(&failed)? {
+        Some((offset, bytes)) => (Cursors::restore(&bytes).map_err(|why| unreadable(stream, &why))?, offset),
+        None => (Cursors::default(), 0),
+    };
     if from < first {
-        return Err(unreadable(stream, "updates behind their newest snapshot are missing"));
+        // Not even where there is no snapshot: the log begins with the first cursor, or behind one.
+        return Err(unreadable(
+            stream,
+            "what was committed between the newest snapshot that is whole and the log is missing",
+        ));
     }
     let mut cursor = reader.cursor(from);
     loop {

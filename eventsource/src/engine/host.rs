@@ -32,7 +32,8 @@ pub struct EngineOptions {
     /// Bytes of updates of a stream's cursors between two snapshots of all of them: what a start reads at most, about.
     /// Default 1 MiB.
     pub cursor_log_bytes_max: u64,
-    /// Retention and compaction look at open streams that often, and at each new segment. Default 30 s.
+    /// Retention and compaction look at open streams that often, and at each new segment; and each time at one of those that
+    /// are not open. Default 30 s.
     pub maintenance_interval: Duration,
     /// Bytes of keys that compaction knows at one time. Default 64 MiB.
     pub key_map_bytes_max: usize,

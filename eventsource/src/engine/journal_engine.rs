@@ -4,9 +4,9 @@
 //! holds are closed when too many are open. What may wait for a disk runs on tokio's blocking threads.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ops::Bound;
+use std::ops::{Bound, Deref};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use async_trait::async_trait;
 use sinew_journal::{Committer, DataDirectory, Disk, Files};
@@ -16,11 +16,17 @@ use super::backup;
 use super::folder::{Folder, Found, decode_name};
 use super::host::{Clock, SystemClock};
 use super::journal_stream::JournalStream;
-use super::maintenance::Maintenance;
-use super::stored_stream::StoredStream;
+use super::maintenance::{Maintenance, Walk};
+use super::stored_stream::{Held, StoredStream};
 use super::{EngineOptions, GoOn, Host, blocking, cancellable, locked, storage_of};
 use crate::stream::check_config;
-use crate::{Engine, Error, ProgressSink, Result, Stream, StreamConfig, StreamInfo};
+use crate::{Compaction, Engine, Error, ProgressSink, Result, Retention, Stream, StreamConfig, StreamInfo};
+
+/// Streams that are closed at one time when the engine is: each waits for a few syncs.
+const CLOSING_MAX: usize = 8;
+
+/// Names that one step of the walk through streams that are not open looks at.
+const WALK_NAMES_MAX: usize = 100;
 
 /// Streams in a data directory, each in its own journal, acknowledged once on disk. Cheap to clone. Needs a tokio runtime.
 #[derive(Clone, Debug)]
@@ -44,6 +50,8 @@ struct Table {
     slots: HashMap<ResourceName, Arc<Slot>>,
     /// Counts questions, to tell who was asked for lately.
     asked: u64,
+    /// The one that was maintained last of those that were not open.
+    walked: Option<ResourceName>,
     is_closed: bool,
 }
 
@@ -52,6 +60,34 @@ struct Table {
 pub(super) struct Slot {
     open: Mutex<Option<Arc<StoredStream>>>,
     asked: std::sync::atomic::AtomicU64,
+}
+
+/// A stream's place in somebody's hand. Given back, it goes where there is no such stream.
+struct InHand<'a> {
+    engine: &'a Inner,
+    name: &'a ResourceName,
+    /// `None` once it is given back.
+    slot: Option<Arc<Slot>>,
+}
+
+impl Deref for InHand<'_> {
+    type Target = Slot;
+
+    fn deref(&self) -> &Slot {
+        self.slot.as_ref().expect("held until dropped")
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.slot = None;
+        let mut table = locked(&self.engine.table);
+        // Whoever is last sees that nobody else has it.
+        let is_unused = table.slots.get(self.name).is_some_and(|slot| Arc::strong_count(slot) == 1);
+        if is_unused && !table.names.contains(self.name) {
+            table.slots.remove(self.name);
+        }
+    }
 }
 
 impl JournalEngine {
@@ -79,11 +115,14 @@ impl JournalEngine {
         let host = Arc::new(Host::new(directory, clock, options));
         let names = find_streams(&host)?;
         let table = Mutex::new(Table { names, ..Table::default() });
-        Ok(Self { inner: Arc::new(Inner { host, table, maintenance, committer }) })
+        let inner = Arc::new(Inner { host, table, maintenance, committer });
+        let walk: Weak<dyn Walk> = Arc::<Inner>::downgrade(&inner);
+        inner.maintenance.walk(walk);
+        Ok(Self { inner })
     }
 
     /// The stream of this name with this configuration: opened, and made or altered where needed. May wait.
-    pub(crate) fn open_now(&self, name: &ResourceName, config: &StreamConfig) -> Result<Arc<StoredStream>> {
+    pub(crate) fn open_now(&self, name: &ResourceName, config: &StreamConfig) -> Result<Held> {
         if !self.inner.is_there(name) {
             self.inner.create(name, config)?;
         }
@@ -123,7 +162,7 @@ impl JournalEngine {
 
     /// As [`Engine::stream`]. May wait.
     #[cfg(test)]
-    pub(crate) fn opened(&self, name: &ResourceName) -> Result<Arc<StoredStream>> {
+    pub(crate) fn opened(&self, name: &ResourceName) -> Result<Held> {
         self.inner.opened(name)
     }
 
@@ -133,6 +172,17 @@ impl JournalEngine {
         let mut table = locked(&self.inner.table);
         table.is_closed = true;
         table.slots.clear();
+    }
+
+    /// As the thread does it at each interval.
+    #[cfg(test)]
+    pub(crate) fn maintain_next(&self) {
+        self.inner.maintain_next(&mut |_| true);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn slots(&self) -> usize {
+        locked(&self.inner.table).slots.len()
     }
 
     #[cfg(test)]
@@ -162,7 +212,7 @@ fn find_streams(host: &Arc<Host>) -> Result<BTreeSet<ResourceName>> {
 
 impl Inner {
     /// The place of a stream, whether it is there or not.
-    fn slot(&self, name: &ResourceName) -> Result<Arc<Slot>> {
+    fn slot<'a>(&'a self, name: &'a ResourceName) -> Result<InHand<'a>> {
         let mut table = locked(&self.table);
         if table.is_closed {
             return Err(Error::Ended { stream: name.to_string() });
@@ -171,7 +221,7 @@ impl Inner {
         let asked = table.asked;
         let slot = table.slots.entry(name.clone()).or_default().clone();
         slot.asked.store(asked, std::sync::atomic::Ordering::Relaxed);
-        Ok(slot)
+        Ok(InHand { engine: self, name, slot: Some(slot) })
     }
 
     fn is_there(&self, name: &ResourceName) -> bool {
@@ -183,7 +233,7 @@ impl Inner {
     }
 
     /// The stream, opened where it was not. May wait.
-    pub(super) fn opened(&self, name: &ResourceName) -> Result<Arc<StoredStream>> {
+    pub(super) fn opened(&self, name: &ResourceName) -> Result<Held> {
         if !self.is_there(name) {
             return Err(Self::unknown(name));
         }
@@ -192,25 +242,22 @@ impl Inner {
         self.opened_in(name, &mut open)
     }
 
-    fn opened_in(&self, name: &ResourceName, open: &mut Option<Arc<StoredStream>>) -> Result<Arc<StoredStream>> {
+    fn opened_in(&self, name: &ResourceName, open: &mut Option<Arc<StoredStream>>) -> Result<Held> {
         if let Some(stream) = open {
-            return Ok(stream.clone());
+            return Ok(stream.hold());
         }
         let folder = Folder::new(&self.host, name);
         let config = folder.config(&self.host)?.ok_or_else(|| Self::unknown(name))?;
         self.make_room(name)?;
         let stream = StoredStream::open(&self.host, folder, config, &self.committer, self.maintenance.bell(name))?;
         self.maintenance.look_after(&stream);
-        *open = Some(stream.clone());
-        Ok(stream)
+        Ok(open.insert(stream).hold())
     }
 
     /// Closes streams that nobody holds, the one that was asked for least lately first, until one more may be open.
     fn make_room(&self, name: &ResourceName) -> Result<()> {
         let mut slots: Vec<_> = locked(&self.table).slots.values().cloned().collect();
         slots.sort_by_key(|slot| slot.asked.load(std::sync::atomic::Ordering::Relaxed));
-        // One that is locked is being opened, or closed: it counts as open.
-        let is_open = |slot: &Arc<Slot>| slot.open.try_lock().map_or(true, |open| open.is_some());
         let mut count = slots.iter().filter(|slot| is_open(slot)).count();
         for slot in slots {
             // The one that is to be opened is among them.
@@ -218,9 +265,11 @@ impl Inner {
                 return Ok(());
             }
             let Ok(mut open) = slot.open.try_lock() else { continue };
-            if open.as_ref().is_some_and(|stream| Arc::strong_count(stream) == 1) {
-                let stream = open.take().expect("looked at just now");
-                stream.close()?;
+            if let Some(stream) = open.take_if(|stream| !stream.is_held()) {
+                if let Err(error) = stream.close() {
+                    // What is wrong with it, who opens it again hears; what it has acknowledged is on disk.
+                    tracing::warn!(stream = %stream.name, %error, "a stream was not closed in order; its next start takes longer");
+                }
                 count -= 1;
             }
         }
@@ -264,8 +313,13 @@ impl Inner {
     fn alter(&self, name: &ResourceName, config: &StreamConfig) -> Result<StreamInfo> {
         check_config(name.as_str(), config)?;
         let stream = self.opened(name)?;
-        stream.alter(config, &self.committer)?;
-        Ok(stream.info())
+        let altered = stream.alter(config, &self.committer);
+        if stream.current_range().ended {
+            // It could not be opened with that: whoever asks for it next tries again.
+            let slot = self.slot(name)?;
+            locked(&slot.open).take_if(|open| Arc::ptr_eq(open, &*stream));
+        }
+        altered.map(|()| stream.info())
     }
 
     fn delete(&self, name: &ResourceName) -> Result<()> {
@@ -309,14 +363,77 @@ impl Inner {
         table.is_closed = true;
         let slots: Vec<_> = table.slots.values().cloned().collect();
         drop(table);
-        let mut closed = Ok(());
-        for slot in slots {
-            if let Some(stream) = locked(&slot.open).take() {
-                closed = closed.and(stream.close());
+        let (next, closed) = (Mutex::new(slots.iter()), Mutex::new(Ok(())));
+        let close = || {
+            loop {
+                let Some(slot) = locked(&next).next() else { return };
+                let stream = locked(&slot.open).take();
+                if let Some(Err(error)) = stream.map(|stream| stream.close()) {
+                    let mut closed = locked(&closed);
+                    *closed = std::mem::replace(&mut *closed, Ok(())).and(Err(error));
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..slots.len().min(CLOSING_MAX) {
+                // This one goes on alone where the system has no more.
+                let _ = std::thread::Builder::new().name("sinew-close".into()).spawn_scoped(scope, close);
+            }
+            close();
+        });
+        closed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// The next stream in turn that is not open and in which something may be due.
+    fn next_unopened(&self) -> Option<ResourceName> {
+        for _ in 0..WALK_NAMES_MAX {
+            let mut table = locked(&self.table);
+            let after = table.walked.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+            let mut behind = table.names.range::<ResourceName, _>((after, Bound::Unbounded));
+            let name = behind.next().or_else(|| table.names.first()).filter(|_| !table.is_closed).cloned()?;
+            table.walked = Some(name.clone());
+            let is_open = table.slots.get(&name).is_some_and(is_open);
+            drop(table);
+            let keeps_all = |config: &StreamConfig| {
+                config.retention == Retention::default() && config.compaction == Compaction::Off
+            };
+            // One that cannot be read is told of when it is opened.
+            let config = Folder::new(&self.host, &name).config(&self.host).ok().flatten();
+            if !is_open && config.is_some_and(|config| !keeps_all(&config)) {
+                return Some(name);
             }
         }
-        closed
+        None
     }
+
+    fn maintain_unopened(&self, name: &ResourceName, go_on: GoOn<'_>) -> Result<()> {
+        let open = locked(&self.table).slots.values().filter(|slot| is_open(slot)).count();
+        if open >= self.host.options.streams_open_max {
+            return Ok(());
+        }
+        let done = self.opened(name)?.maintain(go_on);
+        let slot = self.slot(name)?;
+        let idle = locked(&slot.open).take_if(|stream| !stream.is_held());
+        idle.map_or(Ok(()), |stream| stream.close())?;
+        done.map(drop)
+    }
+}
+
+impl Walk for Inner {
+    fn maintain_next(&self, go_on: GoOn<'_>) {
+        if let Some(name) = self.next_unopened()
+            && let Err(error) = self.maintain_unopened(&name, go_on)
+        {
+            tracing::warn!(stream = %name, %error, "a stream that is not open could not be maintained; later");
+        }
+    }
+}
+
+/// One that is locked is being opened, or closed: it counts as open.
+fn is_open(slot: &Arc<Slot>) -> bool {
+    slot.open.try_lock().map_or(true, |open| open.is_some())
 }
 
 impl Drop for Inner {
@@ -358,7 +475,7 @@ impl Engine for JournalEngine {
             && let Ok(open) = self.inner.slot(name)?.open.try_lock()
             && let Some(stream) = &*open
         {
-            return Ok(Arc::new(JournalStream::new(stream.clone())));
+            return Ok(Arc::new(JournalStream::new(stream.hold())));
         }
         let (inner, name) = (self.inner.clone(), name.clone());
         let stream = blocking(move || inner.opened(&name)).await?;

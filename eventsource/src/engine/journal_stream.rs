@@ -5,14 +5,13 @@
 //! page cache first without waiting would need `preadv2`, which not every system has.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use sinew_session::ResourceName;
 use tokio::sync::{oneshot, watch};
 
-use super::stored_stream::StoredStream;
-use super::{backup, blocking, cancellable, verify};
+use super::stored_stream::{Held, StoredStream};
+use super::{GoOn, backup, blocking, cancellable, verify};
 use crate::{
     Append, AppendDone, BackedUp, CommitDone, Compacted, Cursor, CursorUpdate, Page, ProducerGrant, ProgressSink,
     ReadLimits, Result, Stream, StreamInfo, StreamRange, Verified,
@@ -21,12 +20,22 @@ use crate::{
 /// One stream of a [`JournalEngine`](crate::JournalEngine). It stays open while there is one of these.
 #[derive(Debug)]
 pub(super) struct JournalStream {
-    stored: Arc<StoredStream>,
+    stored: Held,
 }
 
 impl JournalStream {
-    pub(super) fn new(stored: Arc<StoredStream>) -> Self {
+    pub(super) fn new(stored: Held) -> Self {
         Self { stored }
+    }
+
+    /// Runs what takes long. It ends with the stream: whoever removes that does not wait for it.
+    async fn beside<T: Send + 'static>(
+        &self,
+        progress: ProgressSink,
+        work: impl FnOnce(&StoredStream, GoOn<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let stored = self.stored.clone();
+        cancellable(progress, move |go_on| stored.while_it_lives(go_on, work)).await
     }
 }
 
@@ -81,17 +90,15 @@ impl Stream for JournalStream {
     }
 
     async fn verify(&self, progress: ProgressSink) -> Result<Verified> {
-        let stored = self.stored.clone();
-        cancellable(progress, move |go_on| verify::verify(&stored, go_on)).await
+        self.beside(progress, verify::verify).await
     }
 
     async fn compact(&self, progress: ProgressSink) -> Result<Compacted> {
-        let stored = self.stored.clone();
-        cancellable(progress, move |go_on| stored.compact(go_on)).await
+        self.beside(progress, StoredStream::compact).await
     }
 
     async fn backup(&self, target: &Path, progress: ProgressSink) -> Result<BackedUp> {
-        let (stored, target) = (self.stored.clone(), target.to_owned());
-        cancellable(progress, move |go_on| backup::backup(&stored, &target, go_on)).await
+        let target = target.to_owned();
+        self.beside(progress, move |stored, go_on| backup::backup(stored, &target, go_on)).await
     }
 }

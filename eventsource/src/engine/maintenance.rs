@@ -1,4 +1,5 @@
-//! The thread that keeps open streams in shape: retention, compaction and snapshots, now and then and when a stream rings.
+//! The thread that keeps streams in shape: retention, compaction and snapshots, of open ones now and then and when a stream
+//! rings, of the others one by one.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, Weak};
@@ -7,8 +8,14 @@ use std::time::{Duration, Instant};
 
 use sinew_session::ResourceName;
 
-use super::locked;
 use super::stored_stream::StoredStream;
+use super::{GoOn, locked};
+
+/// Who has streams that are not open.
+pub(crate) trait Walk: Send + Sync + std::fmt::Debug {
+    /// Does what is due in one of them, the next one in turn.
+    fn maintain_next(&self, go_on: GoOn<'_>);
+}
 
 /// Rings for one stream.
 #[derive(Clone, Debug)]
@@ -34,7 +41,15 @@ struct Shared {
 struct State {
     streams: Vec<Weak<StoredStream>>,
     rang: HashSet<ResourceName>,
+    walk: Option<Weak<dyn Walk>>,
     is_closed: bool,
+}
+
+/// What is to be looked at.
+struct Due {
+    streams: Vec<Weak<StoredStream>>,
+    /// At an interval; for the one who has the others.
+    walk: Option<Weak<dyn Walk>>,
 }
 
 impl Bell {
@@ -72,11 +87,18 @@ impl Maintenance {
         state.streams.push(Arc::downgrade(stream));
     }
 
+    /// At each interval it looks at one of the streams that are not open as well.
+    pub(crate) fn walk(&self, walk: Weak<dyn Walk>) {
+        locked(&self.shared.state).walk = Some(walk);
+    }
+
     /// Ends after the stream that it is at, whose compaction stops where it is.
     pub(crate) fn stop(&mut self) {
         locked(&self.shared.state).is_closed = true;
         self.shared.changed.notify_all();
-        if let Some(thread) = self.thread.take() {
+        // It may be the last one to have had the engine.
+        let is_here = |thread: &JoinHandle<()>| thread.thread().id() == std::thread::current().id();
+        if let Some(thread) = self.thread.take().filter(|thread| !is_here(thread)) {
             // A panic in it was logged by the panic hook.
             let _ = thread.join();
         }
@@ -93,18 +115,21 @@ impl Shared {
     fn work(&self, interval: Duration) {
         let mut next = Instant::now() + interval;
         loop {
-            let Some(streams) = self.wait(&mut next, interval) else { return };
-            for stream in streams.iter().filter_map(Weak::upgrade) {
-                let mut go_on = |_| !locked(&self.state).is_closed;
+            let Some(due) = self.wait(&mut next, interval) else { return };
+            let mut go_on = |_| !locked(&self.state).is_closed;
+            for stream in due.streams.iter().filter_map(Weak::upgrade) {
                 if let Err(error) = stream.maintain(&mut go_on) {
                     tracing::warn!(stream = %stream.name, %error, "a stream could not be maintained; later");
                 }
             }
+            if let Some(walk) = due.walk.and_then(|walk| walk.upgrade()) {
+                walk.maintain_next(&mut go_on);
+            }
         }
     }
 
-    /// Those to look at; `None` when it is over.
-    fn wait(&self, next: &mut Instant, interval: Duration) -> Option<Vec<Weak<StoredStream>>> {
+    /// What to look at; `None` when it is over.
+    fn wait(&self, next: &mut Instant, interval: Duration) -> Option<Due> {
         let mut state = locked(&self.state);
         loop {
             if state.is_closed {
@@ -113,12 +138,13 @@ impl Shared {
             if Instant::now() >= *next {
                 *next = Instant::now() + interval;
                 state.rang.clear();
-                return Some(state.streams.clone());
+                return Some(Due { streams: state.streams.clone(), walk: state.walk.clone() });
             }
             if !state.rang.is_empty() {
                 let rang = std::mem::take(&mut state.rang);
                 let is_meant = |of: &&Weak<StoredStream>| of.upgrade().is_some_and(|of| rang.contains(&of.name));
-                return Some(state.streams.iter().filter(is_meant).cloned().collect());
+                let streams = state.streams.iter().filter(is_meant).cloned().collect();
+                return Some(Due { streams, walk: None });
             }
             let rest = next.saturating_duration_since(Instant::now());
             state = self.changed.wait_timeout(state, rest).unwrap_or_else(std::sync::PoisonError::into_inner).0;

@@ -23,6 +23,7 @@ pub(super) fn restore(
     let openings = producers.openings();
     if !is_planted("producers not restored") {
         replay(name, &reader, from, &mut producers)?;
+        producers.replayed();
     }
     Ok((StreamState::new(name.to_string(), next, journal.timestamp(), producers), (from, openings)))
 }

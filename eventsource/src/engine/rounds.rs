@@ -118,11 +118,16 @@ impl StoredStream {
         let bytes: u64 = round.batches.iter().map(PreparedBatch::bytes).sum();
         let journal = writer.journal.as_mut().expect("looked at before");
         // Where there is nothing to store, everything that the answers tell of is stored already.
-        let committed =
-            if round.batches.is_empty() { Ok(None) } else { journal.commit(&mut round.batches, now).map(Some) };
+        let is_empty = round.batches.is_empty();
+        let committed = if is_empty { Ok(None) } else { journal.commit(&mut round.batches, now).map(Some) };
         match committed {
             Ok(_) => {
-                writer.state.commit();
+                // The log has no time of a round that stores nothing.
+                if is_empty {
+                    writer.state.discard()
+                } else {
+                    writer.state.commit()
+                }
                 self.show(writer, round.events);
                 round.answers.into_iter().for_each(Answer::tell);
                 writer.grown += bytes;

@@ -5,6 +5,7 @@
 //! held while a round is stored.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
@@ -20,7 +21,7 @@ use super::folder::Folder;
 use super::inbox::{Inbox, Refused};
 use super::maintenance::Bell;
 use super::tail::Tail;
-use super::{Host, locked, storage};
+use super::{GoOn, Host, locked, storage};
 use crate::stream::{StreamState, check_batch};
 use crate::{
     Append, AppendDone, Durability, Error, Level, ProducerGrant, Result, StreamConfig, StreamInfo, StreamRange,
@@ -81,7 +82,25 @@ pub(crate) struct StoredStream {
     pub(super) bell: Bell,
     /// One at a time maintains it.
     pub(super) upkeep: Mutex<()>,
+    /// Shared by all who use it.
+    users: Arc<()>,
     wake: OnceLock<Wake>,
+}
+
+/// A stream that somebody uses: it is not closed to make room for others. Whoever only has a round to run, or reads the
+/// rest of a page, has the stream alone.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    stream: Arc<StoredStream>,
+    _user: Arc<()>,
+}
+
+impl Deref for Held {
+    type Target = Arc<StoredStream>;
+
+    fn deref(&self) -> &Arc<StoredStream> {
+        &self.stream
+    }
 }
 
 /// What only a round changes.
@@ -132,6 +151,7 @@ impl StoredStream {
             damaged: Mutex::new(damaged),
             bell,
             upkeep: Mutex::default(),
+            users: Arc::default(),
             wake: OnceLock::new(),
             host: host.clone(),
         });
@@ -139,6 +159,15 @@ impl StoredStream {
         // Nobody else has it yet.
         let _ = stream.wake.set(committer.register(&participant));
         Ok(stream)
+    }
+
+    /// For use.
+    pub(crate) fn hold(self: &Arc<Self>) -> Held {
+        Held { stream: self.clone(), _user: self.users.clone() }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        Arc::strong_count(&self.users) > 1
     }
 
     pub(crate) fn config(&self) -> Arc<StreamConfig> {
@@ -260,9 +289,15 @@ impl StoredStream {
         if of_the_journal(&before) != of_the_journal(config)
             && let Err(error) = self.reopen(&mut writer, config, committer)
         {
-            let error = self.storage()(error);
-            self.give_up(&error);
-            return Err(error);
+            let told = self.storage()(error.clone());
+            if error.is_fatal() {
+                self.give_up(&told);
+            } else {
+                // Nothing is lost: it ends, and is there again once it can be opened.
+                drop(writer);
+                self.abandon();
+            }
+            return Err(told);
         }
         drop(writer);
         self.bell.ring();
@@ -270,7 +305,11 @@ impl StoredStream {
     }
 
     fn reopen(&self, writer: &mut Writer, config: &StreamConfig, committer: &Committer) -> Result<(), JournalError> {
-        writer.journal.take().map_or(Ok(()), Journal::close)?;
+        match writer.journal.take().map_or(Ok(()), Journal::close) {
+            // Everything is on disk; only the mark is not, by which a start knows that.
+            Err(error) if error.is_fatal() => return Err(error),
+            _ => {}
+        }
         let files = self.host.directory.files().clone();
         let (journal, _) = Journal::open(files, self.folder.events(), journal_options(config))?;
         journal.attach(committer);
@@ -282,6 +321,8 @@ impl StoredStream {
     /// Stores what waits, takes nothing more, and closes the files so that the next start is quick.
     pub(crate) fn close(&self) -> Result<()> {
         let stored = self.end();
+        // Whoever maintains it stops at the next look.
+        let _one = locked(&self.upkeep);
         let mut writer = locked(&self.writer);
         let Some(mut journal) = writer.journal.take() else { return stored };
         let saved = self.save_snapshot(&mut journal, &mut writer);
@@ -299,6 +340,16 @@ impl StoredStream {
         drop(writer);
         self.cursors.abandon();
         locked(&self.tail).clear();
+    }
+
+    /// Runs what takes long, until it is done or the stream has ended.
+    pub(super) fn while_it_lives<T>(
+        &self,
+        go_on: GoOn<'_>,
+        work: impl FnOnce(&Self, GoOn<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let done = work(self, &mut |how_far| go_on(how_far) && !self.current_range().ended);
+        done.map_err(|error| if self.current_range().ended { self.ended() } else { error })
     }
 
     /// Takes nothing more, and stores what waits.

@@ -15,6 +15,7 @@ use super::*;
 use crate::{EventBatchBuilder, NewEvent, StreamConfig};
 
 mod basics;
+mod beside;
 mod crash;
 mod faults;
 mod golden;

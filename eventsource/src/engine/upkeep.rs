@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use sinew_journal::{BatchView, Error as JournalError, JournalReader, Rewritten, SegmentInfo};
+use sinew_journal::{BatchView, Error as JournalError, JournalReader, PreparedSnapshot, Rewritten, SegmentInfo};
 
 use super::locked;
 use super::stored_stream::{KIND_OPENING, StoredStream, Writer, is_events};
@@ -51,13 +51,12 @@ impl StoredStream {
         let bytes = |reader: JournalReader| reader.segments().iter().map(|segment| segment.bytes).sum();
         let mut done = Compacted { bytes_before: bytes(self.reader()), ..Compacted::default() };
         let now = self.host.trusted_now();
-        let saved = self.with_writer(|writer| self.snapshot_behind_roll(writer, when));
-        match saved {
+        match self.snapshot_behind_roll(when) {
             // Retention may be what makes room again. Should the process end before the snapshot is made good, producers
             // that the rest of the log does not tell of are forgotten, which they are told.
             Err(Error::NoSpace { .. }) => {
                 done.segments_expired = self.expire(now)?;
-                self.with_writer(|writer| self.snapshot_behind_roll(writer, when))?;
+                self.snapshot_behind_roll(when)?;
             }
             saved => {
                 saved?;
@@ -80,28 +79,23 @@ impl StoredStream {
         if writer.journal.is_none() {
             return Err(self.ended());
         }
-        work(&mut writer).map_err(|error| {
-            let told = self.storage()(error.clone());
-            if error.is_fatal() {
-                self.give_up(&told);
-            }
-            told
-        })
+        work(&mut writer).map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &JournalError) -> Error {
+        let told = self.storage()(error.clone());
+        if error.is_fatal() {
+            self.give_up(&told);
+        }
+        told
     }
 
     /// Producers are saved once for each segment, so that a start looks at little more than one, and before anything is
-    /// removed that they were made from.
-    fn snapshot_behind_roll(&self, writer: &mut Writer, when: When) -> Result<(), JournalError> {
-        let Writer { journal: Some(journal), state, snapshot_at, .. } = writer else { return Ok(()) };
-        let segments = journal.segments();
-        let sealed = segments.iter().rev().find(|segment| segment.is_sealed).map_or(0, |segment| segment.next);
-        let now = (state.next(), state.producers().openings());
-        // An opening takes no offset: one that was made after the snapshot may stand in what is sealed.
-        let is_behind = sealed > snapshot_at.0 || (sealed == snapshot_at.0 && now.1 > snapshot_at.1);
-        if is_behind || (when == When::Now && sealed > 0 && now > *snapshot_at) {
-            journal.save_snapshot(now.0, &state.producers().snapshot())?;
-            *snapshot_at = now;
-        }
+    /// removed that they were made from. Appends go on while they are written.
+    fn snapshot_behind_roll(&self, when: When) -> Result<()> {
+        let Some((prepared, at)) = self.with_writer(|writer| snapshot_if_due(writer, when))? else { return Ok(()) };
+        prepared.write().map_err(|error| self.failed(&error))?;
+        locked(&self.writer).snapshot_at = at;
         Ok(())
     }
 
@@ -191,6 +185,24 @@ impl StoredStream {
     }
 }
 
+/// A snapshot of producers, and of when it is: an offset, and how many openings there were.
+type DueSnapshot = (PreparedSnapshot, (u64, u64));
+
+/// The producers as they are, where there is a segment behind the newest snapshot of them; and of when that is.
+fn snapshot_if_due(writer: &mut Writer, when: When) -> Result<Option<DueSnapshot>, JournalError> {
+    let Writer { journal: Some(journal), state, snapshot_at, .. } = writer else { return Ok(None) };
+    let segments = journal.segments();
+    let sealed = segments.iter().rev().find(|segment| segment.is_sealed).map_or(0, |segment| segment.next);
+    let now = (state.next(), state.producers().openings());
+    // An opening takes no offset: one that was made after the snapshot may stand in what is sealed.
+    let is_behind = sealed > snapshot_at.0 || (sealed == snapshot_at.0 && now.1 > snapshot_at.1);
+    if is_behind || (when == When::Now && sealed > 0 && now > *snapshot_at) {
+        let prepared = journal.prepare_snapshot(now.0, state.producers().snapshot())?;
+        return Ok(Some((prepared, now)));
+    }
+    Ok(None)
+}
+
 /// A pass under way.
 struct Work<'a> {
     stream: &'a StoredStream,
@@ -246,8 +258,10 @@ impl Work<'_> {
         let producing = self.stream.producing();
         let bytes_max = self.stream.config().segment_bytes_max;
         let (mut group, mut dropped): (Vec<Look>, u64) = (Vec::new(), 0);
-        for segment in sealed.iter().filter(|segment| segment.first < covered && segment.next > segment.first) {
-            let look = self.look(segment, covered, pass, &producing)?;
+        for segment in sealed.iter().filter(|segment| segment.first < covered) {
+            // Of one without an event nothing can be read, and those on both its sides are no neighbours.
+            let is_empty = segment.next == segment.first;
+            let look = if is_empty { None } else { self.look(segment, covered, pass, &producing)? };
             let joins = look.as_ref().is_some_and(|look| {
                 let bytes: u64 = group.iter().map(|of| of.bytes_kept).sum();
                 let first = group.first().map_or(segment.first, |of| of.segment.first);

@@ -24,7 +24,8 @@ pub(super) fn verify(stream: &StoredStream, go_on: GoOn<'_>) -> Result<Verified>
     let reader = stream.reader();
     let cursors = stream.cursors.reader();
     let bytes = |reader: &JournalReader| reader.segments().iter().map(|segment| segment.bytes).sum::<u64>();
-    let total = 2 * bytes(&reader) + cursors.as_ref().map_or(0, bytes);
+    let of_cursors = cursors.as_ref().map_or(0, |(reader, _)| bytes(reader));
+    let total = 2 * bytes(&reader) + of_cursors;
     let mut progress = Progress { done: 0, total };
     let mut found = Verified { first: reader.range().0, ..Verified::default() };
     let mut problems = Vec::new();
@@ -42,8 +43,8 @@ pub(super) fn verify(stream: &StoredStream, go_on: GoOn<'_>) -> Result<Verified>
     let report = read(&reader, "events", go_on)?;
     found.bytes = report.bytes;
     found.damaged = report.damaged.iter().map(|damage| (damage.from, damage.to)).collect();
-    if let Some(cursors) = &cursors {
-        let report = read(cursors, "cursors", go_on)?;
+    if let Some((cursors, _kept)) = cursors {
+        let report = read(&cursors, "cursors", go_on)?;
         found.bytes += report.bytes;
         if !report.damaged.is_empty() {
             problems.push(format!("cursors: {} updates or more are damaged", report.damaged.len()));

@@ -32,6 +32,9 @@ pub(crate) fn explain(stream: &str, error: JournalError) -> Error {
         why = format!("{why}: {cause}");
         source = cause.source();
     }
+    if error.is_retryable() {
+        return Error::NotNow { stream: stream.to_owned(), why };
+    }
     storage_of(stream, why)
 }
 

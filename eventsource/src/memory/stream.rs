@@ -17,6 +17,9 @@ use crate::{
     Result, StoredBatch, Stream, StreamConfig, StreamInfo, StreamRange,
 };
 
+/// What a batch takes beside its events, about: its place in the queue, its buffer's head, what the allocator adds.
+const BATCH_BYTES: usize = 128;
+
 #[derive(Debug)]
 pub(super) struct MemoryStream {
     name: ResourceName,
@@ -69,7 +72,7 @@ impl MemoryStream {
     pub(super) fn end(&self) {
         let mut state = self.lock();
         state.ended = true;
-        self.shared.free(state.bytes);
+        self.shared.free(state.bytes + state.batches.len() * BATCH_BYTES);
         (state.bytes, state.batches) = (0, VecDeque::new());
         drop(state);
         self.range.send_modify(|range| range.ended = true);
@@ -101,7 +104,7 @@ impl MemoryStream {
             Judgement::Store(appended) => appended,
         };
         let bytes = append.events.body().len();
-        if !self.shared.reserve(bytes) {
+        if !self.shared.reserve(bytes + BATCH_BYTES) {
             state.rules.discard();
             return Err(Error::NoSpace { stream: self.name.to_string() });
         }
@@ -127,7 +130,7 @@ impl MemoryStream {
                 break;
             }
             let bytes = oldest.events.body().len();
-            self.shared.free(bytes);
+            self.shared.free(bytes + BATCH_BYTES);
             state.bytes -= bytes;
             state.batches.pop_front();
             state.first = state.batches[0].first;

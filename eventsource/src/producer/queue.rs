@@ -70,9 +70,13 @@ fn meaning(result: Result<Appended>) -> Meaning {
             | Error::SequenceGap { .. }
             | Error::Session(SessionError::Timeout { .. } | SessionError::Calls { .. }),
         ) => Meaning::Again { cut: false },
-        Err(error @ (Error::TooLarge { .. } | Error::Malformed(_) | Error::NoSpace { .. } | Error::Limit { .. })) => {
-            Meaning::Refused(error)
-        }
+        Err(
+            error @ (Error::TooLarge { .. }
+            | Error::Malformed(_)
+            | Error::NoSpace { .. }
+            | Error::NotNow { .. }
+            | Error::Limit { .. }),
+        ) => Meaning::Refused(error),
         // A malformed batch comes back under this name.
         Err(Error::Session(SessionError::Failed(failure))) if failure.code == BAD_REQUEST => {
             Meaning::Refused(Error::Session(SessionError::Failed(failure)))

@@ -84,6 +84,7 @@ failures! {
     "too-large" = TooLarge { stream: text, what: text, bytes: size, max: size, advice: text };
     "busy" = Busy { stream: text, bytes: size };
     "no-space" = NoSpace { stream: text };
+    "not-now" = NotNow { stream: text, why: text };
     "damaged" = Damaged { stream: text, from: number, to: number, why: text };
     "storage" = Storage { stream: text, why: text };
     "ended" = Ended { stream: text };

@@ -84,7 +84,7 @@ impl Living {
         self.life.steps.push(Step { what: what.into(), began, ended, states, tombstones_until, compacts });
     }
 
-    fn stream(&self) -> Arc<StoredStream> {
+    fn stream(&self) -> super::stored_stream::Held {
         self.engine.open_now(&name("s"), &stream_config()).expect("opened")
     }
 
