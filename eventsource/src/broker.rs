@@ -1,7 +1,7 @@
 //! The event log at the server: takes what arrives, asks who may, hands it to the engine, answers. No rule in here.
 //!
 //! Appends go to the engine where the block arrived, and are answered from the engine's thread; a reader that follows has
-//! one task, which wakes once for each commit. What members of a group get is in `broker/groups.rs`.
+//! one task, which wakes once for each commit, and so has a group that is loaded (`broker/running.rs`).
 //!
 //! Locks are taken in this order: session, door or group, outbox. None is held while the engine is called, which may
 //! answer at once.
@@ -20,13 +20,14 @@ mod attachment;
 mod calls;
 mod follow;
 mod groups;
+mod loaded;
 mod maintain;
 mod members;
 mod running;
 mod streams;
 use append::Doors;
 use attachment::LogAttachment;
-use groups::Groups;
+use loaded::Groups;
 
 /// The limits of the event log at the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +44,11 @@ pub struct LogLimits {
     pub opening_bytes_max: usize,
     /// Streams of a session that are kept open for appending. Default 1,024; beyond, they are looked up anew.
     pub doors_max: usize,
-    /// Groups that are in use. Default 10,000.
+    /// Groups that are in use. Default 10,000; beyond, those without members are unloaded.
     pub groups_max: usize,
+    /// How long a group without members stays loaded, and keeps its stream open. Default 60 s; less where its place is
+    /// needed. How often its events were handed out is counted anew after it.
+    pub group_idle: Duration,
     /// Events that a group has read ahead and that are not dealt with. Default 2,048: as many ranges its cursor may have.
     pub group_events_max: usize,
     /// Their bytes. Default 8 MiB.
@@ -66,6 +70,7 @@ impl Default for LogLimits {
             opening_bytes_max: 8 << 20,
             doors_max: 1_024,
             groups_max: 10_000,
+            group_idle: Duration::from_secs(60),
             group_events_max: 2_048,
             group_bytes_max: 8 << 20,
             in_flight_max: 1_024,
@@ -89,8 +94,7 @@ struct Shared {
     generation: AtomicU64,
     /// What all sessions keep open for appending.
     doors: Doors,
-    /// Locked while one is loaded, so that each is loaded once.
-    groups: tokio::sync::Mutex<Groups>,
+    groups: Groups,
 }
 
 impl Shared {
@@ -102,13 +106,19 @@ impl Shared {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A stream. Where the engine has too many open, those that sessions only keep open for their next append are let go
-    /// first, so that nobody who once appended keeps others out.
+    /// A stream.
     async fn stream(&self, name: &ResourceName) -> Result<Arc<dyn Stream>> {
         match self.engine.stream(name).await {
-            Err(Error::Limit { .. }) if self.doors.let_go() => self.engine.stream(name).await,
+            Err(Error::Limit { .. }) if self.let_go().await => self.engine.stream(name).await,
             outcome => outcome,
         }
+    }
+
+    /// Lets go of the streams that nobody uses, so that nobody who once appended or was in a group keeps others out: those
+    /// that sessions only keep open for their next append, and those of groups without members. Whether there were any.
+    async fn let_go(&self) -> bool {
+        let (doors, groups) = (self.doors.let_go(), self.groups.let_go().await);
+        doors || groups
     }
 }
 
@@ -121,7 +131,7 @@ impl Broker {
                 limits,
                 generation: AtomicU64::new(0),
                 doors: Doors::default(),
-                groups: Default::default(),
+                groups: Groups::default(),
             }),
         }
     }

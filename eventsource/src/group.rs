@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{GroupInfo, GroupSettings, Settled};
+use crate::protocol::{GroupInfo, GroupSettings, HELD_RUNS_MAX, Held, Settled};
 use crate::selection::Selection;
 use crate::{Cursor, StoredBatch};
 
@@ -75,6 +75,8 @@ pub(crate) struct Group {
     /// What was dealt with above that, before the group was loaded.
     done_before: VecDeque<(u64, u64)>,
     served: u64,
+    /// Another one after each reset: what members say about events of an earlier one does not count.
+    era: u32,
     halted: Option<String>,
     /// It is not as its cursor was last taken.
     dirty: bool,
@@ -109,8 +111,8 @@ struct Member {
 }
 
 impl Group {
-    /// As its cursor says.
-    pub(crate) fn new(cursor: &Cursor, state: GroupState, window: Window) -> Self {
+    /// As its cursor says. No two lives of a group should have the same era.
+    pub(crate) fn new(cursor: &Cursor, state: GroupState, window: Window, era: u32) -> Self {
         Self {
             state,
             window,
@@ -123,6 +125,7 @@ impl Group {
             read_next: cursor.offset,
             done_before: cursor.above.iter().copied().collect(),
             served: 0,
+            era,
             halted: None,
             dirty: false,
         }
@@ -130,6 +133,25 @@ impl Group {
 
     pub(crate) fn settings(&self) -> &GroupSettings {
         &self.state.settings
+    }
+
+    /// What members are handed is of this era.
+    pub(crate) fn era(&self) -> u32 {
+        self.era
+    }
+
+    /// Everything below was read.
+    pub(crate) fn read_next(&self) -> u64 {
+        self.read_next
+    }
+
+    /// Whether there is any, those included whose connection was cut a moment ago.
+    pub(crate) fn has_members(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    pub(crate) fn has_member(&self, key: MemberKey) -> bool {
+        self.members.contains_key(&key)
     }
 
     /// The offset to read from, while there is room and somebody to read for.
@@ -251,28 +273,36 @@ impl Group {
         }
     }
 
-    /// A new member.
+    /// A new member. What could not be read is tried once more, so that it hears why the group does not go on.
     pub(crate) fn join(&mut self, key: MemberKey, share: Share) {
         self.served += 1;
         let member = Member { share, in_flight: BTreeSet::new(), bytes: 0, cut: None, served: self.served };
         self.members.insert(key, member);
+        self.halted = None;
     }
 
-    /// A member is back after a cut and has these events. Gives those that are still its own; what else it had was on its way
-    /// and is handed out again. `None` if it was forgotten.
-    pub(crate) fn rejoin(&mut self, key: MemberKey, share: Share, held: &[(u64, u32)]) -> Option<Vec<u64>> {
+    /// A member is back after a cut and has these events. Gives those that are still its own, as runs of a first offset and
+    /// a count; what else it had was on its way and is handed out again. `None` if it was forgotten.
+    pub(crate) fn rejoin(&mut self, key: MemberKey, share: Share, held: &Held) -> Option<Vec<(u64, u32)>> {
         let member = self.members.get_mut(&key)?;
         (member.cut, member.share) = (None, share);
         let own: Vec<u64> = member.in_flight.iter().copied().collect();
-        let held: BTreeMap<u64, u32> = held.iter().copied().collect();
-        let mut kept = Vec::new();
+        let runs = held.runs.iter().filter(|_| held.era == self.era);
+        let runs: BTreeMap<u64, (u32, u32)> =
+            runs.map(|(first, count, attempt)| (*first, (*count, *attempt))).collect();
+        let has = |offset: u64, attempt: u32| {
+            let run = runs.range(..=offset).next_back();
+            run.is_some_and(|(first, (count, of))| offset - first < u64::from(*count) && *of == attempt)
+        };
+        let mut kept: Vec<(u64, u32)> = Vec::new();
         for offset in own {
-            let attempt = self.undone.get(&offset).map_or(0, |undone| undone.attempts);
-            if held.get(&offset) == Some(&attempt) {
-                kept.push(offset);
-            } else {
-                // It never got there.
-                self.give_back(offset, None, false);
+            let is_held = has(offset, self.undone.get(&offset).map_or(0, |undone| undone.attempts));
+            let has_room = kept.len() < HELD_RUNS_MAX;
+            match kept.last_mut() {
+                Some((first, count)) if is_held && *first + u64::from(*count) == offset => *count += 1,
+                _ if is_held && has_room => kept.push((offset, 1)),
+                // It never got there, or cannot be told.
+                _ => self.give_back(offset, None, false),
             }
         }
         Some(kept)
@@ -325,10 +355,16 @@ impl Group {
         Some(Handed { member: key, attempt: undone.attempts, event: undone.event.clone() })
     }
 
-    /// What a member did with an event. `false` if that comes too late: it is dealt with, or with somebody else, or was
-    /// handed to the member again.
-    pub(crate) fn settle(&mut self, key: MemberKey, offset: u64, attempt: u32, settled: Settled, now: Instant) -> bool {
-        let Some(undone) = self.undone.get(&offset) else { return false };
+    /// What a member did with an event that it was handed in this era. `false` if that comes too late: it is dealt with, or
+    /// with somebody else, or was handed to the member again, or the group was reset.
+    pub(crate) fn settle(
+        &mut self,
+        key: MemberKey,
+        era: u32,
+        (offset, attempt, settled): (u64, u32, Settled),
+        now: Instant,
+    ) -> bool {
+        let Some(undone) = self.undone.get(&offset).filter(|_| era == self.era) else { return false };
         let own = match undone.phase {
             Phase::With { member, .. } => member == key && undone.attempts == attempt,
             // With nobody yet: whoever had it last has done it.
@@ -380,6 +416,7 @@ impl Group {
         }
         (self.undone, self.ready, self.keys, self.timers) = Default::default();
         (self.bytes, self.read_next, self.halted) = (0, offset, None);
+        self.era = self.era.wrapping_add(1);
         self.done_before.clear();
         self.dirty = true;
     }

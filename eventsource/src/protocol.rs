@@ -12,7 +12,10 @@ use crate::{Appended, Filter, Level, ProducerStamp, StreamConfig};
 mod failure;
 pub(crate) use failure::{BAD_REQUEST, bad_request, error_of, failure_of, violation};
 mod groups;
-pub(crate) use groups::{GroupAct, GroupAsk, GroupPage, Join, Joined, Settled, read_settlements, settlement_bytes};
+pub(crate) use groups::{
+    GroupAct, GroupAsk, GroupPage, HELD_RUNS_MAX, Held, Join, Joined, Settled, read_settle_head, read_settlements,
+    settle_head, settlement_bytes,
+};
 pub use groups::{GroupInfo, GroupSettings};
 #[cfg(test)]
 mod tests;
@@ -55,7 +58,7 @@ pub(crate) mod verb {
     pub(crate) const LEAVE: u8 = 14;
     /// Server, on a membership: an event. Head: base offset (u64), timestamp (u64), attempt (u32). Body: a batch of one.
     pub(crate) const HANDED: u8 = 15;
-    /// Client, a call: events dealt with. Head: the membership (u32). Body: settlements. Answered with late (u32).
+    /// Client, a call: events dealt with. Head: the membership (u32), era (u32). Body: settlements. Answered with late (u32).
     pub(crate) const SETTLE: u8 = 16;
     /// Client, a call: groups.
     pub(crate) const GROUP: u8 = 17;
@@ -63,7 +66,7 @@ pub(crate) mod verb {
     pub(crate) const MAINTAIN: u8 = 18;
     /// Server, on a maintenance call: how far it is. Head: done (u64), total (u64).
     pub(crate) const PROGRESS: u8 = 19;
-    /// Server, on a membership: the group was reset; what was handed out before does not count any more.
+    /// Server, on a membership: the group was reset; what was handed out before does not count any more. Head: era (u32).
     pub(crate) const RESET: u8 = 20;
 }
 

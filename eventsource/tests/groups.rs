@@ -251,6 +251,30 @@ async fn who_wants_another_group_is_refused_and_a_filter_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_member_with_many_events_comes_back_with_all_of_them() {
+    let world = World::new().await;
+    world.append(1_500, 1).await;
+    let odd = GroupSettings { start: Position::Offset(1), ..GroupSettings::default() };
+    let mut member = world.join(GroupOptions { in_flight_max: 1_024, ..settings(odd) }).await;
+    let mut events = Vec::new();
+    for _ in 0..1_024 {
+        events.push(next(&mut member).await);
+    }
+    // Of what it has, nothing stands beside another one.
+    for event in events.iter().filter(|event| event.offset % 2 == 0) {
+        member.ack(event);
+    }
+    soon("the acknowledgements", member.flush()).await.unwrap();
+    let before = world.info().await.in_flight;
+    world.net.faults("here").cut();
+    for event in events.iter().filter(|event| event.offset % 2 == 1) {
+        member.ack(event);
+    }
+    soon("the acknowledgements", member.flush()).await.unwrap();
+    assert_eq!((member.late(), member.end().is_none()), (0, true), "of {before}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_group_that_retention_has_overtaken_says_so_and_waits_to_be_reset() {
     let retention = Retention { events_max: Some(10), ..Retention::default() };
     let world = World::with(StreamConfig { retention, ..StreamConfig::default() }).await;
@@ -268,6 +292,10 @@ async fn a_group_that_retention_has_overtaken_says_so_and_waits_to_be_reset() {
     assert_eq!(soon("its end", member.next()).await, None);
     assert!(matches!(member.end(), Some(Error::OutOfRange { requested: 45, first: 55, .. })), "{:?}", member.end());
     assert!(world.info().await.halted.is_some());
+    // Who joins it now is told the same, and does not wait for ever.
+    let mut late = world.join(GroupOptions::default()).await;
+    assert_eq!(soon("its end", late.next()).await, None);
+    assert!(matches!(late.end(), Some(Error::OutOfRange { requested: 45, first: 55, .. })), "{:?}", late.end());
     world.log.reset_group(&world.stream, &world.group, Position::Start).await.unwrap();
     let mut member = world.join(GroupOptions::default()).await;
     assert_eq!(next(&mut member).await.offset, 55);

@@ -14,46 +14,21 @@ use sinew_testkit::setup::Setup;
 /// The stream of every action.
 const NAME: &str = "orders";
 
-/// What a client does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
-    Append,
-    OpenProducer,
-    Read,
-    Follow,
-    Info,
-    Cursor,
-    CommitCursor,
-    Join,
-    Groups,
-    PauseGroup,
-    Create,
-    Alter,
-    Verify,
-    Backup,
+macro_rules! actions {
+    ($($action:ident)+) => {
+        /// What a client does.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        enum Action {
+            $($action),+
+        }
+
+        use Action::{$($action),+};
+
+        const ACTIONS: &[Action] = &[$($action),+];
+    };
 }
 
-use Action::{
-    Alter, Append, Backup, CommitCursor, Create, Cursor, Follow, Groups, Info, Join, OpenProducer, PauseGroup, Read,
-    Verify,
-};
-
-const ACTIONS: [Action; 14] = [
-    Append,
-    OpenProducer,
-    Read,
-    Follow,
-    Info,
-    Cursor,
-    CommitCursor,
-    Join,
-    Groups,
-    PauseGroup,
-    Create,
-    Alter,
-    Verify,
-    Backup,
-];
+actions!(Append OpenProducer Read Follow Info Cursor CommitCursor Join Groups PauseGroup Create Alter Verify Backup);
 
 /// The model: what an action needs.
 fn needs(action: Action) -> &'static [Operation] {
@@ -83,7 +58,7 @@ async fn act(log: &Log, action: Action) -> Result<()> {
         Create => log.create(&stream, &config).await.map(drop),
         Alter => log.alter(&stream, &config).await.map(drop),
         Verify => log.verify(&stream, Arc::new(|_| ())).await.map(drop),
-        Backup => log.backup(&stream, "nowhere", Arc::new(|_| ())).await.map(drop),
+        Backup => log.backup(&stream, "/nowhere", Arc::new(|_| ())).await.map(drop),
     }
 }
 
@@ -98,7 +73,7 @@ async fn every_action_needs_exactly_what_the_table_says() {
     for denied in operations {
         let resource = if denied == Operation::ServerManage { "log" } else { NAME };
         rules.deny(denied, resource);
-        for action in ACTIONS {
+        for &action in ACTIONS {
             // A session of its own: what was permitted before the change may be kept until it is judged.
             let result = act(&setup.log(0).await, action).await;
             let refused = matches!(result, Err(Error::Denied { .. }));

@@ -21,7 +21,8 @@ pub(super) struct Door {
     stream: ResourceName,
     /// Why it may not append there.
     denied: Option<Failure>,
-    generation: u64,
+    /// As of when that and its stream are known; `None` where they are to be looked up anew.
+    generation: Option<u64>,
     state: Arc<Mutex<State>>,
 }
 
@@ -117,19 +118,31 @@ impl LogAttachment {
 
     /// What is known of a stream, looked up anew where something has changed.
     fn door(&mut self, text: &str) -> std::result::Result<&Door, Failure> {
-        let generation = self.shared.generation();
+        let generation = Some(self.shared.generation());
         if self.doors.get(text).is_none_or(|door| door.generation != generation) {
             let stream = name(text)?;
             let denied = self.check(Asks::Append(text)).err();
-            if self.doors.len() >= self.shared.limits.doors_max {
-                self.doors.clear();
-            }
+            self.make_room(text)?;
             // What waits at the old door still goes before: it holds its own state.
             let state = self.doors.remove(text).map(|door| door.state).unwrap_or_else(|| self.shared.doors.add());
             lock(&state).reopen();
             self.doors.insert(text.to_owned(), Door { stream, denied, generation, state });
         }
         Ok(&self.doors[text])
+    }
+
+    /// Forgets doors where there are too many, but not those at which something waits: nothing overtakes it.
+    fn make_room(&mut self, text: &str) -> std::result::Result<(), Failure> {
+        let max = self.shared.limits.doors_max;
+        if self.doors.len() < max || self.doors.contains_key(text) {
+            return Ok(());
+        }
+        self.doors.retain(|_, door| matches!(&*lock(&door.state), State::Opening { .. }));
+        if self.doors.len() < max {
+            return Ok(());
+        }
+        let reason = format!("{max} streams of this session are being opened, the limit; await some appends first");
+        Err(failure_of(&Error::Limit { reason }))
     }
 }
 
@@ -149,6 +162,11 @@ impl State {
 }
 
 impl Door {
+    /// What is known is to be looked up anew.
+    pub(super) fn doubt(&mut self) {
+        self.generation = None;
+    }
+
     fn submit(&self, shared: &Arc<Shared>, waiting: Waiting) {
         let mut state = lock(&self.state);
         if matches!(&*state, State::Open(opened) if opened.range.borrow().ended) {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use sinew_session::{Attachment, CRITICAL, Failure, Lane, Link, Record, ResourceName, Run};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::Shared;
 use super::append::Door;
-use super::follow::Following;
+use super::calls::LongCall;
+use super::follow::{FOLLOWS_SENDING_MAX, Following};
 use super::members::Membership;
 use crate::protocol::{Access, Asks, SERVER_PART, access, bad_request, read_count, verb, violation};
 
@@ -26,8 +27,12 @@ pub(super) struct LogAttachment {
     pub(super) members: BTreeMap<u32, Membership>,
     /// Told when the outbox has room again.
     pub(super) room: Arc<Notify>,
+    /// Has a permit for each follow that may read and send.
+    pub(super) turns: Arc<Semaphore>,
     /// Calls under way.
     pub(super) calls: Arc<AtomicUsize>,
+    /// Those of them that end with their caller.
+    pub(super) long: HashMap<u32, LongCall>,
 }
 
 impl LogAttachment {
@@ -40,7 +45,9 @@ impl LogAttachment {
             members: BTreeMap::new(),
             connection: link.id(),
             room: Arc::default(),
+            turns: Arc::new(Semaphore::new(FOLLOWS_SENDING_MAX)),
             calls: Arc::default(),
+            long: HashMap::new(),
         }
     }
 
@@ -115,14 +122,20 @@ impl Attachment for LogAttachment {
         Ok(())
     }
 
+    fn cancel(&mut self, call: u32) {
+        self.long.remove(&call);
+    }
+
     fn drained(&mut self) {
         self.room.notify_waiters();
         self.members.values().filter_map(Membership::running).for_each(|running| running.poke());
     }
 
-    /// Follows are the client's to resume, by offset; members of groups have a moment to come back.
+    /// Follows are the client's to resume, by offset; members of groups have a moment to come back. The answers of calls
+    /// would reach nobody.
     fn suspend(&mut self) {
         self.follows.clear();
+        self.long.clear();
         let window = self.shared.limits.return_window;
         self.members.values().for_each(|membership| membership.cut(window));
     }
@@ -132,7 +145,7 @@ impl Attachment for LogAttachment {
     }
 
     fn judge(&mut self) {
-        self.doors.clear();
+        self.doors.values_mut().for_each(Door::doubt);
         let denied = |following: &Following| self.check(Asks::Follow(following.stream())).err();
         let ended: Vec<_> =
             self.follows.iter().filter_map(|(number, following)| Some((*number, denied(following)?))).collect();

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use serde::Serialize;
 use sinew_session::{Failure, Header, Lane, REPLY, Record, to_cbor};
+use tokio::task::AbortHandle;
 
 use super::attachment::LogAttachment;
 
@@ -43,17 +44,50 @@ impl Drop for Place {
     }
 }
 
+/// A call that takes long. Dropping it ends it: nobody waits for its answer any more.
+#[derive(Debug)]
+pub(super) struct LongCall(AbortHandle);
+
+impl Drop for LongCall {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl LogAttachment {
-    /// Does it in a task of its own. Permission was asked before.
+    /// Does it in a task of its own. Permission was asked before. It comes to its end whoever waits for it: what is half
+    /// done would be nobody's.
     pub(super) fn call(
         &self,
         lane: Lane,
         record: &Record<'_>,
         work: impl Future<Output = Result<Answer, Failure>> + Send + 'static,
     ) -> Result<(), Failure> {
+        self.begin(lane, record, work).map(drop)
+    }
+
+    /// The same for what takes long, and ends with its caller.
+    pub(super) fn long_call(
+        &mut self,
+        lane: Lane,
+        record: &Record<'_>,
+        work: impl Future<Output = Result<Answer, Failure>> + Send + 'static,
+    ) -> Result<(), Failure> {
+        self.long.retain(|_, call| !call.0.is_finished());
+        let task = self.begin(lane, record, work)?;
+        self.long.insert(record.header.call, LongCall(task));
+        Ok(())
+    }
+
+    fn begin(
+        &self,
+        lane: Lane,
+        record: &Record<'_>,
+        work: impl Future<Output = Result<Answer, Failure>> + Send + 'static,
+    ) -> Result<AbortHandle, Failure> {
         let place = Place::take(&self.calls, self.shared.limits.calls_max)?;
         let (link, header) = (self.link.clone(), record.header);
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             match work.await {
                 Ok(Answer { head, body }) => {
                     link.pack().push(lane, Header { flags: REPLY, ..header }, &[&head], &body);
@@ -62,6 +96,6 @@ impl LogAttachment {
             }
             drop(place);
         });
-        Ok(())
+        Ok(task.abort_handle())
     }
 }

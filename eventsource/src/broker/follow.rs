@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use sinew_session::{Failure, HEADER_BYTES, Header, Lane, Link, REPLY, Record, ResourceName, read_call, to_cbor};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use super::Shared;
@@ -12,13 +12,15 @@ use super::attachment::{LogAttachment, name};
 use super::streams::resolve;
 use crate::protocol::{Asks, Follow, Followed, Leave, Mark, SERVICE, batch_head, failure_of, verb};
 use crate::selection::Selection;
-use crate::{Error, ReadLimits, Result, Stream, StreamRange};
+use crate::{Error, ReadLimits, Result, StoredBatch, Stream, StreamRange};
 
 /// Bytes read at one time.
 const READ_BYTES: usize = 256 * 1024;
 /// The largest piece of a batch that is sent in one record, unless one event is larger: other lanes and the window of
 /// the reader are not held up by it for long.
 const PIECE_BYTES: usize = 1024 * 1024;
+/// Follows of a session that read and send at one time: what the others have read does not wait in memory for room.
+pub(super) const FOLLOWS_SENDING_MAX: usize = 8;
 /// Events passed over by a filter before the reader is told how far it is, so that it need not read them again after a cut.
 const MARK_STEP: u64 = 1_024;
 
@@ -99,6 +101,7 @@ impl LogAttachment {
             shared: self.shared.clone(),
             link: self.link.clone(),
             room: self.room.clone(),
+            turns: self.turns.clone(),
             credit: credit.clone(),
             lane,
             header: record.header,
@@ -129,6 +132,7 @@ struct Follower {
     shared: Arc<Shared>,
     link: Arc<Link>,
     room: Arc<Notify>,
+    turns: Arc<Semaphore>,
     credit: Arc<Credit>,
     lane: Lane,
     /// Of the call that asked for it.
@@ -177,6 +181,7 @@ impl Follower {
                 return Ok(());
             }
             let credit = self.credit.wait().await;
+            let turn = self.turns.acquire().await;
             self.wait_for_room().await;
             // What comes from here on is seen by the next round.
             range.mark_unchanged();
@@ -184,7 +189,9 @@ impl Follower {
             let page = stream.read(place.selection.from, limits).await?;
             page.batches.iter().for_each(|batch| place.selection.pieces(batch, PIECE_BYTES, &mut pieces));
             let at_end = page.next >= page.end;
-            self.push(&mut pieces, page.next, page.end, place);
+            self.push(&mut pieces, place).await;
+            self.mark(page.next, page.end, place);
+            drop(turn);
             place.selection.from = place.selection.from.max(page.next);
             if at_end && place.selection.to.is_none_or(|to| place.selection.from < to) {
                 self.wait_for_more(stream, &mut range, place.selection.from).await?;
@@ -192,27 +199,45 @@ impl Follower {
         }
     }
 
-    fn push(&self, pieces: &mut Vec<crate::StoredBatch>, next: u64, end: u64, place: &mut Place) {
-        let header = |verb| Header { service: SERVICE, verb, flags: 0, call: self.header.call };
+    /// Sends what there is, as far as there is room at each time: the outbox is above its bound by one record at most.
+    async fn push(&self, pieces: &mut Vec<StoredBatch>, place: &mut Place) {
+        let mut pieces = pieces.drain(..).peekable();
+        while pieces.peek().is_some() {
+            self.wait_for_room().await;
+            self.pack(&mut pieces, place);
+        }
+    }
+
+    fn pack(&self, pieces: &mut impl Iterator<Item = StoredBatch>, place: &mut Place) {
         let mut sent = 0;
         let mut packer = self.link.pack();
-        for piece in pieces.drain(..) {
+        while packer.has_room()
+            && let Some(piece) = pieces.next()
+        {
             let head = batch_head(piece.first, piece.timestamp, piece.events.count());
             sent += (HEADER_BYTES + head.len() + 4 + piece.events.body().len()) as u64;
             place.known = piece.first + u64::from(piece.events.span());
             let span = piece.events.span().to_le_bytes();
-            packer.push(self.lane, header(verb::DELIVER), &[&head, &span], piece.events.body());
+            packer.push(self.lane, self.header_of(verb::DELIVER), &[&head, &span], piece.events.body());
         }
+        drop(packer);
+        *self.credit.lock() += sent;
+    }
+
+    /// Tells how far it is, where that says something.
+    fn mark(&self, next: u64, end: u64, place: &mut Place) {
         let caught_up = next >= end;
         let tells = caught_up && !place.caught_up;
         place.caught_up = caught_up;
         if tells || next.saturating_sub(place.known) >= MARK_STEP {
             place.known = next;
             let mark = Mark { next, end, caught_up: tells };
-            packer.push(self.lane, header(verb::POSITION), &[&mark.encode()], &Bytes::new());
+            self.link.pack().push(self.lane, self.header_of(verb::POSITION), &[&mark.encode()], &Bytes::new());
         }
-        drop(packer);
-        *self.credit.lock() += sent;
+    }
+
+    fn header_of(&self, verb: u8) -> Header {
+        Header { service: SERVICE, verb, flags: 0, call: self.header.call }
     }
 
     /// Waits until the stream has more than this, or is gone.

@@ -1,15 +1,15 @@
 //! Groups of all streams: loaded when somebody asks for them, and shown, paused, reset, removed.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 use sinew_session::{Failure, Lane, Record, ResourceName, from_cbor, read_call, to_cbor};
-use tokio::task::AbortHandle;
 
 use super::Shared;
 use super::attachment::{LogAttachment, name};
 use super::calls::Answer;
-use super::running::Running;
+use super::loaded::{InHand, Loaded};
+use super::running::{InUse, Running};
 use super::streams::{resolve, store};
 use crate::group::{Group, GroupState, Window};
 use crate::protocol::{Asks, GroupAct, GroupAsk, GroupPage, failure_of};
@@ -20,50 +20,49 @@ const CURSOR_PREFIX: &str = "g/";
 /// Names of groups on one page.
 const NAMES_MAX: usize = 100;
 
-/// The loaded groups. Dropping it ends their tasks.
-#[derive(Debug, Default)]
-pub(super) struct Groups(HashMap<(ResourceName, ResourceName), Loaded>);
-
-#[derive(Debug)]
-struct Loaded {
-    running: Arc<Running>,
-    task: AbortHandle,
-}
-
-impl Drop for Loaded {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 fn cursor_of(group: &ResourceName) -> String {
     format!("{CURSOR_PREFIX}{group}")
 }
 
 impl Shared {
-    /// The group, loaded; made with these settings where there is none.
+    /// The group, loaded; made with these settings where there is none. It is not unloaded while it is in use.
     pub(super) async fn group(
-        &self,
+        self: &Arc<Self>,
         stream: &ResourceName,
         group: &ResourceName,
         settings: Option<&GroupSettings>,
-    ) -> Result<Arc<Running>> {
-        let mut groups = self.groups.lock().await;
-        let key = (stream.clone(), group.clone());
-        if groups.0.get(&key).is_some_and(|loaded| loaded.running.is_over().is_some()) {
-            groups.0.remove(&key);
+    ) -> Result<InUse> {
+        let cell = self.cell(stream, group).await?;
+        let mut loaded = cell.lock().await;
+        self.load(&mut loaded, stream, group, settings).await
+    }
+
+    async fn cell(&self, stream: &ResourceName, group: &ResourceName) -> Result<InHand<'_>> {
+        let (key, max) = ((stream.clone(), group.clone()), self.limits.groups_max);
+        if let Some(cell) = self.groups.take(&key, max) {
+            return Ok(cell);
         }
+        self.groups.let_go().await;
+        self.groups.take(&key, max).ok_or_else(|| {
+            let reason = format!("{max} groups are in use, the limit; raise `groups_max` at the server");
+            Error::Limit { reason }
+        })
+    }
+
+    async fn load(
+        self: &Arc<Self>,
+        loaded: &mut Option<Loaded>,
+        stream: &ResourceName,
+        group: &ResourceName,
+        settings: Option<&GroupSettings>,
+    ) -> Result<InUse> {
         let exists = || Error::GroupExists { stream: stream.to_string(), group: group.to_string() };
-        if let Some(Loaded { running, .. }) = groups.0.get(&key) {
+        if let Some(running) = loaded.as_ref().and_then(Loaded::hold) {
             let fits = settings.is_none_or(|settings| running.has_settings(settings));
-            return if fits { Ok(running.clone()) } else { Err(exists()) };
+            return if fits { Ok(running) } else { Err(exists()) };
         }
-        if groups.0.len() >= self.limits.groups_max {
-            groups.0.retain(|_, loaded| loaded.running.is_over().is_none());
-        }
-        if groups.0.len() >= self.limits.groups_max {
-            let reason = format!("{} groups are in use, the limit; raise `groups_max` at the server", groups.0.len());
-            return Err(Error::Limit { reason });
+        if let Some(over) = loaded.take() {
+            over.end().await;
         }
         let found = self.stream(stream).await?;
         let cursor_name = cursor_of(group);
@@ -85,21 +84,43 @@ impl Shared {
         };
         let limits = &self.limits;
         let window = Window { events_max: limits.group_events_max, bytes_max: limits.group_bytes_max };
-        let rules = Group::new(&cursor, state, window);
+        let rules = Group::new(&cursor, state, window, new_era());
         let running = Arc::new(Running::new(group.clone(), cursor_name, found, rules, cursor.offset));
-        let task = tokio::spawn(running.clone().run()).abort_handle();
-        groups.0.insert(key, Loaded { running: running.clone(), task });
-        Ok(running)
+        let in_use = running.hold().expect("nobody else has it yet");
+        let key = (stream.clone(), group.clone());
+        *loaded = Some(Loaded::start(self, key, running, limits.group_idle));
+        Ok(in_use)
     }
 
-    async fn remove_group(&self, stream: &ResourceName, group: &ResourceName) -> Result<()> {
-        let running = self.group(stream, group, None).await?;
-        let mut groups = self.groups.lock().await;
-        running.end(&Error::GroupEnded { stream: stream.to_string(), group: group.to_string() });
-        groups.0.remove(&(stream.clone(), group.clone()));
-        running.at_rest().await;
-        store(&*running.stream, cursor_of(group), None).await.map(drop)
+    /// Whoever joins it meanwhile waits, and makes it anew.
+    async fn remove_group(self: &Arc<Self>, stream: &ResourceName, group: &ResourceName) -> Result<()> {
+        let cell = self.cell(stream, group).await?;
+        let mut loaded = cell.lock().await;
+        let cursor = cursor_of(group);
+        let found = match loaded.as_ref().and_then(Loaded::hold) {
+            Some(running) => {
+                running.end(&Error::GroupEnded { stream: stream.to_string(), group: group.to_string() });
+                running.at_rest().await;
+                running.stream.clone()
+            }
+            // It need not be one that can be loaded.
+            None => {
+                let found = self.stream(stream).await?;
+                if found.cursor(&cursor).await?.is_none() {
+                    return Err(Error::UnknownGroup { stream: stream.to_string(), group: group.to_string() });
+                }
+                found
+            }
+        };
+        store(&*found, cursor, None).await?;
+        *loaded = None;
+        Ok(())
     }
+}
+
+/// A number that no settlement of an earlier life of the group has.
+fn new_era() -> u32 {
+    RandomState::new().build_hasher().finish() as u32
 }
 
 /// Where a new group begins, stored.
@@ -136,7 +157,12 @@ impl LogAttachment {
     }
 }
 
-async fn act(shared: &Shared, stream: &ResourceName, group: Option<ResourceName>, act: GroupAct) -> Result<Answer> {
+async fn act(
+    shared: &Arc<Shared>,
+    stream: &ResourceName,
+    group: Option<ResourceName>,
+    act: GroupAct,
+) -> Result<Answer> {
     let Some(group) = group.filter(|_| !matches!(act, GroupAct::List(_))) else {
         let GroupAct::List(after) = act else { return Ok(Answer::of(&GroupPage::default())) };
         return list(&*shared.stream(stream).await?, after).await;

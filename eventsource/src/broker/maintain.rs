@@ -12,7 +12,7 @@ use super::Shared;
 use super::attachment::{LogAttachment, name};
 use super::calls::Answer;
 use crate::protocol::{Asks, Maintain, MaintainAct, SERVICE, failure_of, pair_head, verb};
-use crate::{Progress, ProgressSink, Result};
+use crate::{Error, Progress, ProgressSink, Result};
 
 /// Progress is told this often at most.
 const TELL_EVERY: Duration = Duration::from_millis(200);
@@ -29,7 +29,7 @@ impl LogAttachment {
             MaintainAct::Import(..) => Asks::Import(&ask.stream),
         })?;
         let (shared, sink) = (self.shared.clone(), sink(self.link.clone(), lane, record.header.call));
-        self.call(lane, record, async move {
+        self.long_call(lane, record, async move {
             act(&shared, &stream, ask.act, sink).await.map_err(|error| failure_of(&error))
         })
     }
@@ -40,12 +40,24 @@ async fn act(shared: &Shared, name: &ResourceName, act: MaintainAct, sink: Progr
     let answer = match act {
         MaintainAct::Verify => Answer::of(&shared.stream(name).await?.verify(sink).await?),
         MaintainAct::Compact => Answer::of(&shared.stream(name).await?.compact(sink).await?),
-        MaintainAct::Backup(path) => Answer::of(&shared.stream(name).await?.backup(Path::new(&path), sink).await?),
-        MaintainAct::Restore(path) => Answer::of(&engine.restore(name, Path::new(&path), sink).await?),
-        MaintainAct::Import(config, path) => Answer::of(&engine.import(name, &config, Path::new(&path), sink).await?),
+        MaintainAct::Backup(path) => Answer::of(&shared.stream(name).await?.backup(from_the_root(&path)?, sink).await?),
+        MaintainAct::Restore(path) => Answer::of(&engine.restore(name, from_the_root(&path)?, sink).await?),
+        MaintainAct::Import(config, path) => {
+            Answer::of(&engine.import(name, &config, from_the_root(&path)?, sink).await?)
+        }
     };
     shared.changed();
     Ok(answer)
+}
+
+/// A directory of the server's machine that means the same to whoever names it: a server has its own working directory.
+fn from_the_root(path: &str) -> Result<&Path> {
+    let found = Path::new(path);
+    if found.is_absolute() {
+        return Ok(found);
+    }
+    let why = "is relative, and the server has another working directory; name it from the root".into();
+    Err(Error::Backup { path: format!("`{path}`"), why })
 }
 
 /// Tells the caller how far it is, not too often, and not while its outbox is full.

@@ -1,13 +1,13 @@
 //! Memberships of a session: begun, taken up again after a cut, settled, ended.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use sinew_session::{Failure, Header, Lane, Record, ResourceName, read_call};
 
 use super::attachment::{LogAttachment, name};
 use super::running::{Answer, Member, Running};
 use crate::group::{MemberKey, Share};
-use crate::protocol::{Asks, Join, Joined, Leave, failure_of, read_number, read_settlements, verb, violation};
+use crate::protocol::{Asks, Join, Leave, failure_of, read_settle_head, read_settlements, verb, violation};
 
 /// A membership as the session sees it. Dropping it leaves the group.
 #[derive(Debug)]
@@ -21,8 +21,9 @@ pub(super) struct Membership {
 enum Place {
     /// The group is being loaded.
     Joining,
-    In(Arc<Running>),
-    /// Left before it was in, or refused.
+    /// It does not keep the group loaded, in which it may have been forgotten.
+    In(Weak<Running>),
+    /// Left or cut before it was in, or refused.
     Out,
 }
 
@@ -41,20 +42,26 @@ impl Membership {
 
     pub(super) fn running(&self) -> Option<Arc<Running>> {
         match &*self.place() {
-            Place::In(running) => Some(running.clone()),
+            Place::In(running) => running.upgrade(),
             Place::Joining | Place::Out => None,
         }
     }
 
     fn take(&self) -> Option<Arc<Running>> {
         match std::mem::replace(&mut *self.place(), Place::Out) {
-            Place::In(running) => Some(running),
+            Place::In(running) => running.upgrade(),
             Place::Joining | Place::Out => None,
         }
     }
 
-    /// The connection is gone: it may come back for so long.
+    /// The connection is gone: it may come back for so long. One that was not in yet has not been told that it is, and
+    /// asks again.
     pub(super) fn cut(&self, window: std::time::Duration) {
+        let mut place = self.place();
+        if matches!(*place, Place::Joining) {
+            *place = Place::Out;
+        }
+        drop(place);
         if let Some(running) = self.running() {
             running.cut(self.key, window);
         }
@@ -96,13 +103,11 @@ impl LogAttachment {
             events_max: bound(ask.in_flight_max.into(), limits.in_flight_max),
             bytes_max: bound(ask.in_flight_bytes_max, limits.window_bytes_max),
         };
+        let held = ask.held.unwrap_or_default();
         if let Some(membership) = self.members.get(&number)
             && let Some(running) = membership.running()
-            && let Some(kept) =
-                running.rejoin(membership.key, member.clone(), share, ask.held.as_deref().unwrap_or_default())
+            && running.rejoin(membership.key, member.clone(), share, &held, &record.header)
         {
-            self.link.reply(lane, &record.header, &Joined { kept });
-            running.poke();
             return Ok(());
         }
         self.members.remove(&number);
@@ -117,20 +122,24 @@ impl LogAttachment {
         self.members.insert(number, Membership { key, stream: stream.clone(), place: place.clone() });
         let (shared, header) = (self.shared.clone(), record.header);
         tokio::spawn(async move {
-            let joined = shared.group(&stream, &group, Some(&ask.settings)).await;
+            let found = shared.group(&stream, &group, Some(&ask.settings)).await;
             let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-            let running = match joined {
-                Ok(running) if matches!(*place, Place::Joining) => running,
-                Ok(_) => return,
+            if !matches!(*place, Place::Joining) {
+                return;
+            }
+            let link = member.link.clone();
+            // With the place locked, so that it cannot leave before it has joined.
+            let joined = found.and_then(|running| {
+                running.join(key, member, share, &header)?;
+                Ok(Arc::downgrade(&running))
+            });
+            *place = match joined {
+                Ok(running) => Place::In(running),
                 Err(error) => {
-                    *place = Place::Out;
-                    return member.link.fail(lane, &header, &failure_of(&error));
+                    link.fail(lane, &header, &failure_of(&error));
+                    Place::Out
                 }
             };
-            member.link.reply(lane, &header, &Joined::default());
-            *place = Place::In(running.clone());
-            // With the place locked, so that it cannot leave before it has joined.
-            running.join(key, member, share);
         });
         Ok(())
     }
@@ -147,7 +156,8 @@ impl LogAttachment {
 
     pub(super) fn settle(&mut self, lane: Lane, record: &Record<'_>) -> Result<(), Failure> {
         self.check(Asks::Settle)?;
-        let number = read_number(record.head()).ok_or_else(|| violation("a settlement without its membership"))?;
+        let head = read_settle_head(record.head());
+        let (number, era) = head.ok_or_else(|| violation("a settlement without its membership or its era"))?;
         let settlements = read_settlements(record.body());
         let running = self.members.get(&number).and_then(|membership| Some((membership.key, membership.running()?)));
         let Some((key, running)) = running else {
@@ -158,7 +168,7 @@ impl LogAttachment {
             return Ok(());
         };
         let answer = Answer { link: self.link.clone(), lane, header: record.header, late: 0 };
-        running.settle(key, settlements, answer);
+        running.settle(key, era, settlements, answer);
         Ok(())
     }
 }

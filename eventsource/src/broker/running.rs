@@ -1,9 +1,11 @@
 //! A group that is loaded: its rules behind one lock, its members' connections, and the task that reads ahead for it.
 //!
 //! Cursors are stored one at a time; what members settle meanwhile goes with the next, and is answered once that is durable.
+//! A group is over when it was removed, when its stream is, and when it was unloaded, which nobody who uses it sees.
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,13 +16,15 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::follow::ended;
 use crate::group::{Group, Handed, MemberKey, Share};
-use crate::protocol::{GroupInfo, SERVICE, Settled, batch_head, failure_of, verb};
+use crate::protocol::{GroupInfo, Held, Joined, SERVICE, Settled, batch_head, failure_of, verb};
 use crate::{CursorUpdate, Error, Page, ReadLimits, Result, Stream, StreamRange};
 
 /// Bytes read at one time.
 const READ_BYTES: usize = 256 * 1024;
 /// Offsets that a filter may pass over before they are stored as dealt with, where no member settles anything.
 const PASSED_MAX: u64 = 4_096;
+/// What could not be read, though it is there, is tried again after so long.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// A loaded group.
 #[derive(Debug)]
@@ -44,10 +48,38 @@ struct State {
     storing: bool,
     /// Where the stored cursor is, at least.
     stored: u64,
-    /// Rises when the group is reset: what is being read does not count then.
-    era: u64,
-    /// It was removed, or its stream was.
-    over: Option<Error>,
+    /// Until then nothing is read: that failed.
+    read_again: Option<Instant>,
+    /// How many have it in use beside its members.
+    users: usize,
+    /// It was removed, or its stream was, or it was unloaded.
+    over: Option<Over>,
+}
+
+/// Why a group is over.
+#[derive(Clone, Debug)]
+enum Over {
+    Ended(Error),
+    Unloaded,
+}
+
+/// A group that somebody has in use: it is not unloaded meanwhile.
+#[derive(Debug)]
+pub(super) struct InUse(Arc<Running>);
+
+impl Deref for InUse {
+    type Target = Arc<Running>;
+
+    fn deref(&self) -> &Arc<Running> {
+        &self.0
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.lock().users -= 1;
+        self.0.wake.notify_one();
+    }
 }
 
 /// Where a member is.
@@ -103,7 +135,7 @@ fn now() -> Instant {
 impl Running {
     pub(super) fn new(name: ResourceName, cursor: String, stream: Arc<dyn Stream>, group: Group, stored: u64) -> Self {
         let (members, waiting) = (BTreeMap::new(), Vec::new());
-        let state = State { group, members, waiting, storing: false, stored, era: 0, over: None };
+        let state = State { group, members, waiting, storing: false, stored, read_again: None, users: 0, over: None };
         Self { name, cursor, stream, state: Mutex::new(state), wake: Notify::new(), rest: Notify::new() }
     }
 
@@ -122,39 +154,79 @@ impl Running {
         changed
     }
 
-    pub(super) fn is_over(&self) -> Option<Error> {
-        let range = self.stream.range();
-        let gone = range.borrow().ended.then(|| Error::Ended { stream: self.stream.name().to_string() });
-        self.lock().over.clone().or(gone)
+    fn gone(&self) -> Error {
+        Error::Ended { stream: self.stream.name().to_string() }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        let has_ended = self.stream.range().borrow().ended;
+        has_ended || self.lock().over.is_some()
+    }
+
+    /// For use, so that it is not unloaded meanwhile; `None` where it is over.
+    pub(super) fn hold(self: &Arc<Self>) -> Option<InUse> {
+        let has_ended = self.stream.range().borrow().ended;
+        let mut state = self.lock();
+        if has_ended || state.over.is_some() {
+            return None;
+        }
+        state.users += 1;
+        Some(InUse(self.clone()))
+    }
+
+    /// Lets it be over where nobody uses it and its cursor says everything; whether it is over now.
+    pub(super) fn unload(&self) -> bool {
+        let mut state = self.lock();
+        if state.over.is_none() && state.is_idle() {
+            state.over = Some(Over::Unloaded);
+            self.wake.notify_one();
+        }
+        state.over.is_some()
     }
 
     pub(super) fn has_settings(&self, settings: &crate::GroupSettings) -> bool {
         self.lock().group.settings() == settings
     }
 
-    pub(super) fn join(self: &Arc<Self>, key: MemberKey, member: Member, share: Share) {
+    /// A new member, told so before anything is handed to it. What the group could not go on with is tried once more, so
+    /// that the member hears of it.
+    ///
+    /// # Errors
+    /// Why it is over.
+    pub(super) fn join(self: &Arc<Self>, key: MemberKey, member: Member, share: Share, request: &Header) -> Result<()> {
         self.change(|state| {
+            match &state.over {
+                Some(Over::Ended(why)) => return Err(why.clone()),
+                Some(Over::Unloaded) => unreachable!("who joins has it in use"),
+                None => {}
+            }
             state.group.join(key, share);
+            let joined = Joined { era: state.group.era(), kept: Vec::new() };
+            member.link.reply(member.lane, request, &joined);
             state.members.insert(key, member);
-        });
+            Ok(())
+        })
     }
 
-    /// A member is back; gives what is still its own. `None`: it was forgotten.
+    /// A member is back, and told what is still its own. `false`: it was forgotten.
     pub(super) fn rejoin(
         self: &Arc<Self>,
         key: MemberKey,
         member: Member,
         share: Share,
-        held: &[(u64, u32)],
-    ) -> Option<Vec<u64>> {
-        // Answered before anything new is handed to it: by the caller, who has the lane to itself until then.
-        let mut state = self.lock();
-        let kept = state.group.rejoin(key, share, held)?;
-        state.members.insert(key, member);
-        Some(kept)
+        held: &Held,
+        request: &Header,
+    ) -> bool {
+        self.change(|state| {
+            let living = state.over.is_none();
+            let Some(kept) = living.then(|| state.group.rejoin(key, share, held)).flatten() else { return false };
+            member.link.reply(member.lane, request, &Joined { era: state.group.era(), kept });
+            state.members.insert(key, member);
+            true
+        })
     }
 
-    /// Goes on after a [`rejoin`](Self::rejoin).
+    /// Room may have come.
     pub(super) fn poke(self: &Arc<Self>) {
         self.change(|_| ());
     }
@@ -183,13 +255,16 @@ impl Running {
     pub(super) fn settle(
         self: &Arc<Self>,
         key: MemberKey,
+        era: u32,
         settlements: impl Iterator<Item = (u64, u32, Settled)>,
         mut answer: Answer,
     ) {
         self.change(|state| {
             let now = now();
-            for (offset, attempt, settled) in settlements {
-                answer.late += u32::from(!state.group.settle(key, offset, attempt, settled, now));
+            for settlement in settlements {
+                // One that was unloaded has nothing in anybody's hands.
+                let counts = state.over.is_none() && state.group.settle(key, era, settlement, now);
+                answer.late += u32::from(!counts);
             }
             state.waiting.push(Waiting::Settled(answer));
         });
@@ -201,18 +276,26 @@ impl Running {
 
     pub(super) fn reset(self: &Arc<Self>, offset: u64) {
         self.change(|state| {
-            state.era += 1;
             state.group.reset(offset);
+            let era = state.group.era().to_le_bytes();
             for Member { link, lane, number } in state.members.values() {
                 let header = Header { service: SERVICE, verb: verb::RESET, flags: 0, call: *number };
-                link.pack().push(*lane, header, &[], &Bytes::new());
+                link.pack().push(*lane, header, &[&era], &Bytes::new());
             }
         });
     }
 
     pub(super) fn info(&self) -> GroupInfo {
-        let end = self.stream.range().borrow().next;
-        self.lock().group.info(self.name.as_str(), end)
+        let range = *self.stream.range().borrow();
+        let state = self.lock();
+        let mut info = state.group.info(self.name.as_str(), range.next);
+        let requested = state.group.read_next();
+        if requested < range.first && info.halted.is_none() {
+            // Nobody has tried to read it yet.
+            let (stream, first, next) = (self.stream.name().to_string(), range.first, range.next);
+            info.halted = Some(Error::OutOfRange { stream, requested, first, next }.to_string());
+        }
+        info
     }
 
     /// Waits until everything that was changed before is stored.
@@ -222,7 +305,7 @@ impl Running {
             state.group.mark_dirty();
             state.waiting.push(Waiting::Asked(told));
         });
-        done.await.unwrap_or_else(|_| Err(Error::Ended { stream: self.stream.name().to_string() }))
+        done.await.unwrap_or_else(|_| Err(self.gone()))
     }
 
     /// Waits until nothing is on its way to be stored, of one that is over.
@@ -241,7 +324,7 @@ impl Running {
     /// It is over: members are told, and nothing is stored any more.
     pub(super) fn end(&self, why: &Error) {
         let mut state = self.lock();
-        state.over.get_or_insert_with(|| why.clone());
+        state.over.get_or_insert_with(|| Over::Ended(why.clone()));
         let members = std::mem::take(&mut state.members);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
@@ -261,11 +344,15 @@ impl Running {
     /// Stores the cursor if it has changed, and answers who waits for that.
     fn store(self: &Arc<Self>) {
         let mut state = self.lock();
-        if let Some(why) = state.over.clone() {
+        if let Some(over) = state.over.clone() {
             // What came after its end.
             let waiting = std::mem::take(&mut state.waiting);
             drop(state);
-            return waiting.into_iter().for_each(|waiting| waiting.tell(&Err(why.clone())));
+            let told = match over {
+                Over::Ended(why) => Err(why),
+                Over::Unloaded => Ok(()),
+            };
+            return waiting.into_iter().for_each(|waiting| waiting.tell(&told));
         }
         let nothing = !state.group.is_dirty() && state.waiting.is_empty();
         if nothing || state.storing {
@@ -290,6 +377,7 @@ impl Running {
                 }
                 drop(state);
                 running.rest.notify_waiters();
+                running.wake.notify_one();
                 waiting.into_iter().for_each(|waiting| waiting.tell(&result));
                 // What came meanwhile; after a failure the next settlement tries again.
                 if result.is_ok() {
@@ -299,10 +387,11 @@ impl Running {
         );
     }
 
-    /// Reads ahead and watches the time, until the group or its stream is over.
-    pub(super) async fn run(self: Arc<Self>) {
+    /// Reads ahead and watches the time, until the group or its stream is over, or it has been idle for so long.
+    pub(super) async fn run(self: &Arc<Self>, idle: Duration) {
         let mut range = self.stream.range();
         let mut reading: Option<Reading> = None;
+        let mut idle_until: Option<Instant> = None;
         loop {
             self.change_at_timeout();
             let (wants, room, era, timeout) = {
@@ -310,8 +399,15 @@ impl Running {
                 if state.over.is_some() {
                     return;
                 }
-                (state.group.wants(), state.group.room(), state.era, state.group.next_timeout())
+                idle_until = if state.is_idle() { idle_until.or_else(|| now().checked_add(idle)) } else { None };
+                let waits = state.read_again.filter(|at| *at > now());
+                let wants = state.group.wants().filter(|_| waits.is_none());
+                let timeouts = [state.group.next_timeout(), waits, idle_until];
+                (wants, state.group.room(), state.group.era(), timeouts.into_iter().flatten().min())
             };
+            if idle_until.is_some_and(|until| until <= now()) && self.unload() {
+                return;
+            }
             if reading.as_ref().is_some_and(|reading| reading.era != era) {
                 reading = None;
             }
@@ -328,7 +424,7 @@ impl Running {
                 }
                 ended = over(&mut range), if wants.is_none() => {
                     if ended {
-                        self.end(&Error::Ended { stream: self.stream.name().to_string() });
+                        self.end(&self.gone());
                     }
                 }
             }
@@ -344,17 +440,19 @@ impl Running {
             return;
         }
         state.group.handle_timeout(now);
+        let State { group, members, .. } = &mut *state;
+        members.retain(|key, _| group.has_member(*key));
         state.hand_out();
         drop(state);
         self.store();
     }
 
     /// A page was read.
-    fn take(self: &Arc<Self>, era: u64, page: Result<Page>) {
+    fn take(self: &Arc<Self>, era: u32, page: Result<Page>) {
         match page {
             Err(error @ Error::Ended { .. }) => self.end(&error),
             page => self.change(|state| {
-                if state.era != era {
+                if state.group.era() != era {
                     return;
                 }
                 match page {
@@ -364,7 +462,12 @@ impl Running {
                             state.group.mark_dirty();
                         }
                     }
-                    Err(error) => state.halt(&error),
+                    Err(error @ (Error::OutOfRange { .. } | Error::Damaged { .. })) => state.halt(&error),
+                    Err(error) => {
+                        let (stream, group) = (self.stream.name(), &self.name);
+                        tracing::warn!(%stream, %group, %error, "a group could not be read for; again in a moment");
+                        state.read_again = Some(now() + READ_AGAIN);
+                    }
                 }
             }),
         }
@@ -372,6 +475,12 @@ impl Running {
 }
 
 impl State {
+    /// Whether nobody uses it, and its cursor says everything.
+    fn is_idle(&self) -> bool {
+        let is_stored = !self.storing && self.waiting.is_empty() && !self.group.is_dirty();
+        self.users == 0 && !self.group.has_members() && is_stored
+    }
+
     /// Hands out what members have room for.
     fn hand_out(&mut self) {
         let now = now();
@@ -399,7 +508,7 @@ impl State {
 
 /// A page that is being read.
 struct Reading {
-    era: u64,
+    era: u32,
     page: Pin<Box<dyn Future<Output = Result<Page>> + Send>>,
 }
 

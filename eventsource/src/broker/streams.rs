@@ -95,7 +95,7 @@ async fn act(shared: &Shared, stream: &ResourceName, act: StreamAct) -> Result<A
         StreamAct::Info => return Ok(Answer::of(&shared.stream(stream).await?.info().await?)),
         StreamAct::Create(config) => {
             let made = match engine.create(stream, &config).await {
-                Err(Error::Limit { .. }) if shared.doors.let_go() => engine.create(stream, &config).await,
+                Err(Error::Limit { .. }) if shared.let_go().await => engine.create(stream, &config).await,
                 made => made,
             };
             made.map(|info| Answer::of(&info))

@@ -7,7 +7,7 @@ use sinew_session::{Error as SessionError, Request, ResourceName, Restore, to_cb
 
 use super::{CALL, Log};
 use crate::member::Desk;
-use crate::protocol::{GroupAct, GroupAsk, GroupPage, Join, Joined, Leave, Position, SERVICE, error_of, verb};
+use crate::protocol::{GroupAct, GroupAsk, GroupPage, Held, Join, Joined, Leave, Position, SERVICE, error_of, verb};
 use crate::{GroupInfo, GroupSettings, Member, Result};
 
 /// How a group is joined.
@@ -129,7 +129,7 @@ impl Log {
     }
 }
 
-fn wish(desk: &Desk, held: Option<Vec<(u64, u32)>>) -> Join {
+fn wish(desk: &Desk, held: Option<Held>) -> Join {
     let GroupOptions { settings, in_flight_max, in_flight_bytes_max } = desk.options.clone();
     let (stream, group) = (desk.stream.to_string(), desk.group.to_string());
     Join { stream, group, settings, in_flight_max, in_flight_bytes_max: in_flight_bytes_max as u64, held }

@@ -29,7 +29,8 @@ impl Log {
         self.maintain(stream, MaintainAct::Compact, progress).await
     }
 
-    /// Copies a stream as it is at one moment to a directory of the server's machine, which must be empty or not there.
+    /// Copies a stream as it is at one moment to a directory of the server's machine, named from the root, which must be
+    /// empty or not there.
     /// Needs to be permitted to manage the server as well.
     ///
     /// # Errors
@@ -38,7 +39,7 @@ impl Log {
         self.maintain(stream, MaintainAct::Backup(target.to_owned()), progress).await
     }
 
-    /// Makes a stream from a backup in a directory of the server's machine. Needs to be permitted to manage the server as
+    /// Makes a stream from a backup in a directory of the server's machine, named from the root. Needs to be permitted to manage the server as
     /// well.
     ///
     /// # Errors
@@ -47,8 +48,8 @@ impl Log {
         self.maintain(stream, MaintainAct::Restore(source.to_owned()), progress).await
     }
 
-    /// Makes a stream from the files of the original event source in a directory of the server's machine. Needs to be
-    /// permitted to manage the server as well.
+    /// Makes a stream from the files of the original event source in a directory of the server's machine, named from the
+    /// root. Needs to be permitted to manage the server as well.
     ///
     /// # Errors
     /// `StreamExists`, `MalformedImport`, `Denied`, `Config`, `NoSpace`, `Storage`, `Unsupported`; `Session`.

@@ -11,6 +11,7 @@ const WINDOW: Window = Window { events_max: 100, bytes_max: 1 << 20 };
 const SHARE: Share = Share { events_max: 10, bytes_max: 1 << 20 };
 const A: MemberKey = (1, 1);
 const B: MemberKey = (2, 1);
+const ERA: u32 = u32::MAX;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Events from `first` on, with these keys.
@@ -28,7 +29,7 @@ struct Stage {
 impl Stage {
     fn new(settings: GroupSettings) -> Self {
         let state = GroupState { settings, ..GroupState::default() };
-        Self { group: Group::new(&Cursor::default(), state, WINDOW), now: Instant::now() }
+        Self { group: Group::new(&Cursor::default(), state, WINDOW, ERA), now: Instant::now() }
     }
 
     /// One with these events and these members.
@@ -49,7 +50,8 @@ impl Stage {
     }
 
     fn settle(&mut self, member: MemberKey, offset: u64, attempt: u32, settled: Settled) -> bool {
-        self.group.settle(member, offset, attempt, settled, self.now)
+        let era = self.group.era();
+        self.group.settle(member, era, (offset, attempt, settled), self.now)
     }
 
     fn advance(&mut self, time: Duration) {
@@ -150,9 +152,27 @@ fn who_comes_back_keeps_what_it_has_and_gets_what_was_lost() {
     let mut stage = Stage::with(GroupSettings::default(), &[0; 3], &[A]);
     assert_eq!(stage.hand_out().len(), 3);
     stage.group.cut(A, stage.now + SECOND);
-    assert_eq!(stage.group.rejoin(A, SHARE, &[(0, 1), (2, 1)]), Some(vec![0, 2]));
+    let held = |runs: &[(u64, u32, u32)]| Held { era: ERA, runs: runs.to_vec() };
+    assert_eq!(stage.group.rejoin(A, SHARE, &held(&[(0, 1, 1), (2, 9, 1)])), Some(vec![(0, 1), (2, 1)]));
     assert_eq!(stage.hand_out(), [(A, 1, 1)]);
-    assert_eq!(stage.group.rejoin(B, SHARE, &[]), None);
+    assert_eq!(stage.group.rejoin(A, SHARE, &held(&[(0, 3, 1)])), Some(vec![(0, 3)]));
+    assert_eq!(stage.group.rejoin(A, SHARE, &held(&[(0, 1, 2), (1, 2, 1)])), Some(vec![(1, 2)]), "another attempt");
+    assert_eq!(stage.group.rejoin(B, SHARE, &held(&[])), None);
+}
+
+#[test]
+fn what_was_handed_out_before_a_reset_is_nobodys_after_it() {
+    let mut stage = Stage::with(GroupSettings::default(), &[0; 2], &[A]);
+    assert_eq!(stage.hand_out(), [(A, 0, 1), (A, 1, 1)]);
+    let held = Held { era: stage.group.era(), runs: vec![(0, 2, 1)] };
+    stage.group.reset(0);
+    assert_ne!(stage.group.era(), held.era);
+    stage.group.offer(&[batch(0, &[0; 2])], 2);
+    assert_eq!(stage.hand_out(), [(A, 0, 1), (A, 1, 1)], "anew, under the same numbers");
+    assert!(!stage.group.settle(A, held.era, (0, 1, Settled::Done), stage.now), "said about what was before");
+    // Both were on their way when it was cut: what it still has is what it had before the reset.
+    assert_eq!(stage.group.rejoin(A, SHARE, &held), Some(vec![]));
+    assert_eq!(stage.hand_out(), [(A, 0, 1), (A, 1, 1)]);
 }
 
 #[test]
@@ -206,7 +226,7 @@ fn a_filter_passes_over_what_is_not_wanted() {
 #[test]
 fn what_was_done_before_a_restart_is_not_handed_out_again() {
     let cursor = Cursor { offset: 2, above: vec![(3, 5), (7, 8)], state: Vec::new() };
-    let mut group = Group::new(&cursor, GroupState::default(), WINDOW);
+    let mut group = Group::new(&cursor, GroupState::default(), WINDOW, ERA);
     group.join(A, SHARE);
     assert_eq!(group.cursor().0, cursor);
     assert_eq!((group.wants(), group.info("g", 10).lag), (Some(2), 5));

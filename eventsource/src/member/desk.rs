@@ -11,7 +11,9 @@ use tokio::sync::Notify;
 
 use crate::client::CALL;
 use crate::member::GroupEvent;
-use crate::protocol::{Joined, SERVICE, Settled, error_of, read_batch_head, read_number, settlement_bytes, verb};
+use crate::protocol::{
+    Held, Joined, SERVICE, Settled, error_of, read_batch_head, read_number, settle_head, settlement_bytes, verb,
+};
 use crate::{Error, EventBatch, GroupOptions, Log, Result};
 
 /// Settlements that go in one call.
@@ -33,8 +35,10 @@ struct State {
     events: VecDeque<GroupEvent>,
     /// Came, and the server has not said that it knows what became of it: offset and attempt.
     held: BTreeMap<u64, u32>,
-    /// What was said at the last restore.
+    /// What was there at the last restore.
     said: BTreeSet<u64>,
+    /// What comes is of this era, until the group is reset.
+    era: u32,
     /// Settlements to be sent.
     pending: VecDeque<(u64, u32, Settled)>,
     sending: bool,
@@ -71,6 +75,7 @@ impl Desk {
             verb::RESET => {
                 let mut state = self.lock();
                 (state.events, state.held, state.pending) = Default::default();
+                state.era = read_number(record.head()).unwrap_or(state.era);
                 drop(state);
                 self.settled.notify_waiters();
             }
@@ -87,20 +92,24 @@ impl Desk {
     pub(crate) fn confirm(&self, joined: &Joined) {
         let mut state = self.lock();
         state.confirmed = true;
+        if state.era != joined.era {
+            // What was dealt with before says nothing about what is handed out from now on.
+            (state.era, state.pending) = (joined.era, VecDeque::new());
+        }
         let said = std::mem::take(&mut state.said);
-        let gone: BTreeSet<u64> = said.into_iter().filter(|offset| !joined.kept.contains(offset)).collect();
+        let gone: BTreeSet<u64> = said.into_iter().filter(|offset| !joined.keeps(*offset)).collect();
         state.events.retain(|event| !gone.contains(&event.offset));
         state.held.retain(|offset, _| !gone.contains(offset));
     }
 
     /// After a cut: what it has. `None` if it never stood, or is over.
-    pub(crate) fn standing(&self) -> Option<Vec<(u64, u32)>> {
+    pub(crate) fn standing(&self) -> Option<Held> {
         let mut state = self.lock();
         if !state.confirmed || state.ended.is_some() {
             return None;
         }
         state.said = state.held.keys().copied().collect();
-        Some(state.held.iter().map(|(offset, attempt)| (*offset, *attempt)).collect())
+        Some(Held::of(state.era, state.held.iter().map(|(offset, attempt)| (*offset, *attempt))))
     }
 
     /// It is over; what is here can still be dealt with.
@@ -147,25 +156,25 @@ impl Desk {
     /// Sends what was settled, one call at a time: what gathers meanwhile goes with the next.
     pub(crate) fn pump(self: &Arc<Self>, log: &Log) {
         loop {
-            let batch: Vec<_> = {
+            let (era, batch): (_, Vec<_>) = {
                 let mut state = self.lock();
                 if state.sending || state.ended.is_some() || state.pending.is_empty() {
                     return;
                 }
                 state.sending = !state.given_up;
                 let count = state.pending.len().min(SETTLEMENTS_MAX);
-                state.pending.drain(..count).collect()
+                (state.era, state.pending.drain(..count).collect())
             };
             let bytes = batch.iter().map(|(offset, attempt, settled)| settlement_bytes(*offset, *attempt, *settled));
-            let (number, body) = (self.number.to_le_bytes(), Bytes::from(bytes.collect::<Vec<_>>().concat()));
-            let head: [&[u8]; 1] = [&number];
+            let (words, body) = (settle_head(self.number, era), Bytes::from(bytes.collect::<Vec<_>>().concat()));
+            let head: [&[u8]; 1] = [&words];
             let key = self.stream.as_str().as_bytes();
             let request = Request { head: Some(&head), ..Request::new(SERVICE, verb::SETTLE, key, body, CALL) };
             // Weak in both directions: neither the member nor its session is kept by an answer that is awaited.
             let (desk, session, shared) = (Arc::downgrade(self), log.session.downgrade(), Arc::downgrade(&log.shared));
             log.session.cast(request, move |reply| {
                 let Some(desk) = desk.upgrade() else { return };
-                desk.answered(batch, reply);
+                desk.answered(era, batch, reply);
                 if let (Some(session), Some(shared)) = (session.upgrade(), shared.upgrade()) {
                     desk.pump(&Log { session, shared });
                 }
@@ -173,7 +182,7 @@ impl Desk {
         }
     }
 
-    fn answered(&self, batch: Vec<(u64, u32, Settled)>, reply: sinew_session::Result<Reply>) {
+    fn answered(&self, era: u32, batch: Vec<(u64, u32, Settled)>, reply: sinew_session::Result<Reply>) {
         let mut state = self.lock();
         state.sending = false;
         match reply {
@@ -181,13 +190,16 @@ impl Desk {
                 state.late += u64::from(read_number(&reply.head).unwrap_or(0));
                 for (offset, attempt, _) in batch {
                     // It may have come again meanwhile.
-                    if state.held.get(&offset) == Some(&attempt) {
+                    if state.era == era && state.held.get(&offset) == Some(&attempt) {
                         state.held.remove(&offset);
                     }
                 }
             }
-            // Cut: they go again once it is a member again.
-            Err(SessionError::OutcomeUnknown) => batch.into_iter().rev().for_each(|one| state.pending.push_front(one)),
+            // Cut: they go again once it is a member again, unless the group was reset.
+            Err(SessionError::OutcomeUnknown) if state.era == era => {
+                batch.into_iter().rev().for_each(|one| state.pending.push_front(one));
+            }
+            Err(SessionError::OutcomeUnknown) => {}
             Err(error) => state.failed = Some(error_of(error)),
         }
         drop(state);

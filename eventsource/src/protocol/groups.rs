@@ -13,7 +13,8 @@ pub struct GroupSettings {
     /// An event that was not acknowledged for so long is handed out again. Default 30 s.
     pub acknowledge_within: Duration,
     /// An event that was handed out so often without being acknowledged is given up: counted, listed, and not handed out
-    /// again. Counted anew when the server starts. Default: never.
+    /// again. Counted anew when the server starts, and once the group had no member for a while (`LogLimits::group_idle`).
+    /// Default: never.
     pub deliveries_max: Option<u32>,
     /// Where a new group begins. Default: at the start.
     pub start: Position,
@@ -46,16 +47,68 @@ pub(crate) struct Join {
     pub(crate) in_flight_max: u32,
     /// Their bytes.
     pub(crate) in_flight_bytes_max: u64,
-    /// On coming back after a cut: the events that it has, with their attempts.
+    /// On coming back after a cut: the events that it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) held: Option<Vec<(u64, u32)>>,
+    pub(crate) held: Option<Held>,
 }
 
-/// The answer: it is one, and these of the events that it has are still its own.
+/// Runs of events that a member says it has, and that it is told are its own: together with everything else they stay
+/// within the largest request in CBOR. What does not fit is handed out again.
+pub(crate) const HELD_RUNS_MAX: usize = 640;
+
+/// Events that a member has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Held {
+    /// When they were handed to it.
+    pub(crate) era: u32,
+    /// First offset, how many follow one another from there on, and their attempt; rising, at most [`HELD_RUNS_MAX`].
+    pub(crate) runs: Vec<(u64, u32, u32)>,
+}
+
+impl Held {
+    /// Of offsets and attempts, rising. Those that do not fit are left out.
+    pub(crate) fn of(era: u32, events: impl IntoIterator<Item = (u64, u32)>) -> Self {
+        let mut runs: Vec<(u64, u32, u32)> = Vec::new();
+        for (offset, attempt) in events {
+            let is_full = runs.len() == HELD_RUNS_MAX;
+            match runs.last_mut() {
+                Some((first, count, of)) if *of == attempt && *first + u64::from(*count) == offset => *count += 1,
+                _ if is_full => break,
+                _ => runs.push((offset, 1, attempt)),
+            }
+        }
+        Self { era, runs }
+    }
+}
+
+/// The answer: it is one, what it is handed is of this era, and these of the events that it has are still its own: first
+/// offset, and how many follow one another from there on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Joined {
+    pub(crate) era: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) kept: Vec<u64>,
+    pub(crate) kept: Vec<(u64, u32)>,
+}
+
+impl Joined {
+    pub(crate) fn keeps(&self, offset: u64) -> bool {
+        let at = self.kept.partition_point(|(first, _)| *first <= offset);
+        let run = at.checked_sub(1).and_then(|at| self.kept.get(at));
+        run.is_some_and(|(first, count)| offset - first < u64::from(*count))
+    }
+}
+
+/// The head of settlements: the membership (u32), and the era that they are of (u32).
+pub(crate) fn settle_head(number: u32, era: u32) -> [u8; 8] {
+    let mut head = [0; 8];
+    head[..4].copy_from_slice(&number.to_le_bytes());
+    head[4..].copy_from_slice(&era.to_le_bytes());
+    head
+}
+
+/// And back.
+pub(crate) fn read_settle_head(head: &[u8]) -> Option<(u32, u32)> {
+    Some((super::read_number(head)?, super::read_number(head.get(4..)?)?))
 }
 
 /// What a member did with an event.

@@ -42,6 +42,7 @@ fn other_heads_come_back_as_they_were() {
     let mark = Mark { next: 4, end: 5, caught_up: true };
     assert_eq!(Mark::read(&mark.encode()), Some(mark));
     assert_eq!(read_pair(&pair_head(6, 7)), Some((6, 7)));
+    assert_eq!((read_settle_head(&settle_head(8, 9)), read_settle_head(&[0; 7])), (Some((8, 9)), None));
     let long = Duration::from_secs(1 << 40);
     for settled in [Settled::Done, Settled::Again(Duration::ZERO), Settled::Again(Duration::from_millis(1_500))] {
         let bytes = settlement_bytes(8, 2, settled);
@@ -97,8 +98,8 @@ fn requests_and_answers_come_back_as_they_were() {
     }
     let settings = GroupSettings { filter, deliveries_max: Some(3), key_order: true, ..GroupSettings::default() };
     check(&join(settings.clone()));
-    check(&Join { held: Some(vec![(1, 2), (3, 4)]), ..join(settings.clone()) });
-    check(&Joined { kept: vec![1, 3] });
+    check(&Join { held: Some(Held { era: 7, runs: vec![(1, 2, 3)] }), ..join(settings.clone()) });
+    check(&Joined { era: 7, kept: vec![(1, 2)] });
     for act in [
         GroupAct::List(Some("g".into())),
         GroupAct::Info("g".into()),
@@ -119,6 +120,23 @@ fn requests_and_answers_come_back_as_they_were() {
     ] {
         check(&Maintain { stream: "s".into(), act });
     }
+}
+
+#[test]
+fn what_a_member_has_fits_into_its_request() {
+    let events = [(1, 1), (2, 1), (3, 2), (5, 2), (6, 2)];
+    assert_eq!(Held::of(0, events).runs, [(1, 2, 1), (3, 1, 2), (5, 2, 2)]);
+    let joined = Joined { era: 0, kept: vec![(1, 2), (5, 1)] };
+    assert_eq!((0..7).filter(|offset| joined.keeps(*offset)).collect::<Vec<_>>(), [1, 2, 5]);
+    // As many as a member may have and more, each a run of its own, and everything else as long as it can be.
+    let sparse = (0..10_000).map(|number| (u64::MAX / 2 + number * 2, 1_000));
+    let longest = "x".repeat(64);
+    let subject = Pattern::try_from(format!("{}.>", "s".repeat(500)).as_str()).unwrap();
+    let filter = Filter { subject: Some(subject), key: Some(vec![7; crate::KEY_BYTES_MAX].into()) };
+    let settings = GroupSettings { filter, deliveries_max: Some(u32::MAX), ..GroupSettings::default() };
+    let join =
+        Join { stream: longest.clone(), group: longest, held: Some(Held::of(u32::MAX, sparse)), ..join(settings) };
+    assert_eq!(from_cbor::<Join>(&to_cbor(&join)).expect("it is within the limit"), join);
 }
 
 #[test]
@@ -193,7 +211,7 @@ fn everything_is_as_the_page_says() {
     assert_eq!(encode(head(verb::HANDED, 0, 8), &batch_head(5, 1_000, 1), body.body()), vector("log-handed"));
     let settled =
         [settlement_bytes(5, 1, Settled::Done), settlement_bytes(6, 1, Settled::Again(Duration::from_secs(2)))];
-    let settle = encode(head(verb::SETTLE, CRITICAL, 10), &8_u32.to_le_bytes(), &settled.concat());
+    let settle = encode(head(verb::SETTLE, CRITICAL, 10), &settle_head(8, 3), &settled.concat());
     assert_eq!(settle, vector("log-settle"));
     assert_eq!(to_cbor(&follow()), vector("log-follow"));
     assert_eq!(to_cbor(&join(GroupSettings::default())), vector("log-join"));
