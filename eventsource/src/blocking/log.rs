@@ -25,7 +25,7 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct Log {
-    inner: crate::Log,
+    pub(super) inner: crate::Log,
 }
 
 impl Log {

@@ -7,6 +7,7 @@
 mod log;
 pub use log::Log;
 mod follower;
+mod manage;
 pub use follower::Follower;
 mod producer;
 pub use producer::Producer;
