@@ -174,13 +174,15 @@ pub async fn permissions(setup: &mut Setup, engine: Arc<dyn Engine>) -> Server {
     let mut follower =
         soon("following", log.follow(&shut, Position::Start, FollowOptions::default())).await.expect("it stands");
     rules.deny(Operation::LogAppend, "shut");
-    let denied = loop {
-        match soon("an append", log.append(&shut, "x")).await {
-            // Until the server has seen the change.
-            Ok(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            Err(error) => break error,
+    // Each append waits for its answer; one of them comes behind the change.
+    let seen = async {
+        loop {
+            if let Err(error) = log.append(&shut, "x").await {
+                return error;
+            }
         }
     };
+    let denied = soon("the server to see the change", seen).await;
     assert!(matches!(&denied, Error::Denied { reason } if reason.contains("log.append")), "{denied}");
     soon("an append", log.append(&open, "x")).await.expect("another stream");
     rules.deny(Operation::LogRead, "shut");

@@ -92,6 +92,71 @@ fn streams_are_made_altered_listed_and_deleted() {
 }
 
 #[test]
+fn groups_are_listed_and_begun_anew() {
+    let home = Home::new();
+    let server = home.serve(&[]);
+    home.succeed(["log", "create", "a", "--retention-age", "90s"]);
+    let info = &objects(&home.succeed(["log", "info", "a", "--json"]))[0];
+    assert_eq!(info["config"]["retention"]["age_max"], 90);
+    (0..5).for_each(|number| drop(home.succeed(["log", "append", "a", &number.to_string()])));
+    let keys = sinew::Home::at(home.path("")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = sinew::Client::builder(&server.urls[0]).home(keys).connect().await.unwrap();
+        let (a, crew) = ("a".parse().unwrap(), "crew".parse().unwrap());
+        let mut member = client.log().join(&a, &crew, sinew::GroupOptions::default()).await.unwrap();
+        let first = member.next().await.unwrap();
+        member.ack(&first);
+        member.leave().await.unwrap();
+        client.log().commit_cursor(&a, &"reader".parse().unwrap(), 2).await.unwrap();
+    });
+    let shown = home.succeed(["log", "groups", "a"]);
+    let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[1], ["crew", "1", "4", "0", "0", "0", "0", "running"], "{shown}");
+    assert_eq!(rows[2][..3], ["reader", "2", "3"], "{shown}");
+    let told = objects(&home.succeed(["log", "groups", "a", "--json"]));
+    assert_eq!((&told[0]["group"], &told[0]["settings"]["acknowledge_within"]), (&"crew".into(), &30.into()));
+    assert_eq!(told[1], serde_json::json!({"cursor": "reader", "offset": 2, "lag": 3}));
+    assert_eq!(
+        home.succeed(["log", "reset", "a", "crew", "--to", "end"]),
+        "crew goes on with offset 5, 0 behind the end\n"
+    );
+    let told = &objects(&home.succeed(["log", "reset", "a", "crew", "--to", "3", "--json"]))[0];
+    assert_eq!((&told["offset"], &told["lag"]), (&3.into(), &2.into()));
+    let beyond = home.fail(["log", "reset", "a", "crew", "--to", "9"]);
+    assert!(beyond.contains("offset 9 of stream `a` is out of range"), "{beyond}");
+}
+
+#[test]
+fn what_the_policy_does_not_permit_ends_with_its_own_code() {
+    let (home, elsewhere) = (Home::new(), Home::new());
+    home.succeed(["auth", "list"]);
+    let policy = "version = 1\n\n[roles.reader]\nallow = [\"log.read a\"]\n";
+    std::fs::write(home.path("policy.toml"), policy).unwrap();
+    let key = super::keys::first_word(&elsewhere.succeed(["keys", "show"]));
+    home.succeed(["auth", "allow", &key, "--name", "reader", "--role", "reader"]);
+    let server = home.serve(&[]);
+    for stream in ["a", "b"] {
+        home.succeed(["log", "create", stream]);
+        home.succeed(["log", "append", stream, "x"]);
+    }
+    let url = ["--url", &server.urls[0]];
+    assert_eq!(elsewhere.succeed([&["log", "read", "a", "--raw"][..], &url].concat()), "x");
+    for arguments in [
+        &["log", "read", "b"][..],
+        &["log", "append", "a", "y"],
+        &["log", "create", "c"],
+        &["log", "reset", "a", "crew", "--to", "start"],
+        &["log", "delete", "a", "--yes"],
+        &["log", "verify", "a"],
+        &["log", "backup", "a", "/nowhere"],
+    ] {
+        let ended = elsewhere.run([arguments, &url].concat());
+        assert_eq!(ended.status.code(), Some(6), "{arguments:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
 fn each_failure_has_its_exit_code() {
     let home = Home::new();
     let _server = home.serve(&[]);

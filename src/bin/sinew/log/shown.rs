@@ -1,6 +1,7 @@
 //! How events and objects look on standard output.
 
 use serde::Serialize;
+use serde_json::Value;
 use sinew::{Event, rfc3339};
 
 use crate::format::{HeaderObject, printable, text_or_base64};
@@ -88,9 +89,26 @@ fn json(event: &Event, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// An object on a line of its own.
+/// An object on a line of its own. Durations in it are numbers of seconds.
 pub(super) fn object_line(object: &impl Serialize) -> String {
-    serde_json::to_string(object).expect("numbers and texts can be written into memory") + "\n"
+    let mut value = serde_json::to_value(object).expect("numbers and texts can be written into memory");
+    plain_seconds(&mut value);
+    format!("{value}\n")
+}
+
+fn plain_seconds(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            let number = |name: &str| fields.get(name).and_then(Value::as_u64);
+            match (number("secs"), number("nanos"), fields.len()) {
+                (Some(seconds), Some(0), 2) => *value = seconds.into(),
+                (Some(seconds), Some(nanoseconds), 2) => *value = (seconds as f64 + nanoseconds as f64 / 1e9).into(),
+                _ => fields.values_mut().for_each(plain_seconds),
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(plain_seconds),
+        _ => {}
+    }
 }
 
 /// Rows under a head, columns aligned: the first to the left, the others to the right.
@@ -141,6 +159,21 @@ mod tests {
         let gone = format!("{start},\"key\":\"k\",\"tombstone\":true,\"payload\":\"\"}}\n");
         check(EventFormat::Json, NewEvent::tombstone("k"), &gone);
         check(EventFormat::Raw, NewEvent::new("a\nb"), "a\nb");
+    }
+
+    #[test]
+    fn durations_are_numbers_of_seconds() {
+        let config = sinew::StreamConfig {
+            compaction: sinew::Compaction::ByKey { tombstone_age: std::time::Duration::from_millis(1_500) },
+            retention: sinew::Retention { age_max: Some(std::time::Duration::from_secs(60)), ..Default::default() },
+            ..Default::default()
+        };
+        let line = object_line(&vec![config]);
+        assert!(line.contains(r#""age_max":60"#) && line.contains(r#""tombstone_age":1.5"#), "{line}");
+        assert_eq!(
+            object_line(&serde_json::json!({"secs": 1, "nanos": 2, "more": 3})),
+            "{\"secs\":1,\"nanos\":2,\"more\":3}\n"
+        );
     }
 
     #[test]
