@@ -4,7 +4,41 @@
 //! else may wait and is cancelled by dropping it. Reads see what is acknowledged, and nothing older than what was
 //! acknowledged when they were called: the store is linearizable.
 
+mod applier;
+mod backup;
+mod cache;
 pub(crate) mod clock;
+mod codec;
+mod folder;
+mod host;
+mod inbox;
+mod journal_bucket;
+mod journal_engine;
+mod reading;
+mod recovery;
+mod rounds;
+mod row;
+mod shown;
+#[cfg(any(test, feature = "simulation"))]
+mod simulated_data;
+#[cfg(any(test, feature = "simulation"))]
+mod simulated_store;
+mod sled_store;
+mod store;
+mod stored_bucket;
+mod tables;
+mod upkeep;
+mod verify;
+mod waiting;
+mod workers;
+
+use folder::encode_name;
+use host::Host;
+pub use host::KvEngineOptions;
+pub use journal_engine::JournalEngine;
+#[cfg(any(test, feature = "simulation"))]
+pub use simulated_data::SimulatedData;
+use waiting::{GoOn, blocking, cancellable, explain, locked, storage, storage_of};
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -272,3 +306,6 @@ pub struct BackedUp {
     /// Bytes of the copy.
     pub bytes: u64,
 }
+
+#[cfg(test)]
+mod tests;

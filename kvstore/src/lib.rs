@@ -12,20 +12,21 @@ mod entry;
 pub use entry::{Change, Entry, Removal, Revision};
 mod write;
 pub use write::{Action, Condition, Expected, OPERATIONS_MAX, Operation, OperationId, WRITE_BYTES_MAX, Write, Written};
-#[allow(dead_code, reason = "the engine on disk, which comes next, needs the rest")]
 mod table;
 pub use table::{OPERATIONS_REMEMBERED_FOR, OPERATIONS_REMEMBERED_MAX, OPERATIONS_REMEMBERED_PER_CLIENT};
 mod engine;
+#[cfg(any(test, feature = "simulation"))]
+pub use engine::SimulatedData;
 pub use engine::{
-    BackedUp, Bucket, BucketInfo, BucketRange, ChangePage, Compacted, Engine, Found, Page, PageLimits, Range, Verified,
-    WriteDone,
+    BackedUp, Bucket, BucketInfo, BucketRange, ChangePage, Compacted, Engine, Found, JournalEngine, KvEngineOptions,
+    Page, PageLimits, Range, Verified, WriteDone,
 };
 mod memory;
 #[cfg(test)]
-#[allow(dead_code, reason = "the engine on disk, which comes next, needs the rest")]
 mod model;
 pub use memory::MemoryEngine;
 mod error;
+mod planted;
 pub use error::{Error, Result};
 mod exchange;
 pub use exchange::{

@@ -155,7 +155,11 @@ impl Model {
                 Operation::Add(delta) => {
                     let known = self.keys.get(key);
                     let value = known.map_or(Ok("0"), |known| std::str::from_utf8(&known.value));
-                    let number: i64 = value.ok().and_then(|text| text.parse().ok()).ok_or(Told::NotACounter)?;
+                    let number: i64 = value
+                        .ok()
+                        .filter(|text| text.len() <= 20)
+                        .and_then(|text| text.parse().ok())
+                        .ok_or(Told::NotACounter)?;
                     let deadline = known.map_or_else(|| until(None), |known| known.deadline);
                     let sum = number.checked_add(*delta).ok_or(Told::NotACounter)?;
                     counters.push(sum);

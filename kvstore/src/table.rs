@@ -29,6 +29,9 @@ pub(crate) use operations::{Operations, Remembered};
 pub(crate) use span::Span;
 pub(crate) use stored::{Deadline, Live, Now, Stored, Value};
 
+/// Bytes of a number of 64 bits in decimal, with its sign.
+const COUNTER_BYTES_MAX: usize = 20;
+
 /// What is known of a key outside of the round.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Looked {
@@ -300,9 +303,11 @@ impl Table {
         let refused = |why| Error::NotACounter { bucket: self.bucket.clone(), key: key.to_string(), why };
         let number = match value {
             None => Some(0),
-            Some(Value::Here(bytes)) => std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()),
-            // Numbers are short, and what is short is here.
-            Some(Value::Journal(_)) => None,
+            // What is longer is no number, whatever it would be without its zeros: the value need not be read to tell.
+            Some(Value::Here(bytes)) if bytes.len() <= COUNTER_BYTES_MAX => {
+                std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok())
+            }
+            Some(_) => None,
         };
         let number: i64 = number.ok_or_else(|| refused("its value is no whole number of 64 bits".into()))?;
         number.checked_add(delta).ok_or_else(|| refused(format!("{number} and {delta} are beyond 64 bits").into()))

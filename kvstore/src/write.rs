@@ -77,7 +77,8 @@ pub enum Operation {
     Delete,
     /// The same, and its history is removed too.
     Purge,
-    /// Its value, a whole number in decimal text (0 where it is not there), is raised by so much; its deadline stays.
+    /// Its value, a whole number of 64 bits in decimal text of at most 20 bytes (0 where it is not there), is raised by so
+    /// much; its deadline stays.
     Add(i64),
 }
 

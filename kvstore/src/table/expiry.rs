@@ -47,6 +47,7 @@ impl Expiry {
     }
 
     /// How many have one.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }

@@ -112,6 +112,7 @@ impl Operations {
     }
 
     /// How many are remembered.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.count
     }

@@ -30,11 +30,6 @@ impl Span {
         self.start.as_ref().map(Vec::as_slice)
     }
 
-    /// The same behind this key.
-    pub(crate) fn behind(&self, key: &[u8]) -> Self {
-        Self { start: Bound::Excluded(key.to_vec()), ..self.clone() }
-    }
-
     /// Whether a key at or behind the beginning is within; none behind the first that is not.
     pub(crate) fn holds(&self, key: &[u8]) -> bool {
         key.starts_with(&self.prefix) && self.end.as_ref().is_none_or(|end| key < end.as_slice())

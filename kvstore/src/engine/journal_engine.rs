@@ -1,0 +1,420 @@
+//! The built-in engine: each bucket in a journal of its own below one data directory, its rows in one table for all.
+//!
+//! Everything is opened beside everything else: the table on a thread of its own, and behind it each bucket, so that
+//! whoever asks for one waits for that one at most. What may wait for a disk runs on tokio's blocking threads.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use sinew_journal::{Committer, DataDirectory, Disk};
+use sinew_session::ResourceName;
+
+use super::clock::SystemClock;
+use super::folder::{Folder, Found, Identity, decode_name, encode_name};
+use super::journal_bucket::JournalBucket;
+use super::stored_bucket::StoredBucket;
+use super::tables::Tables;
+use super::workers::Workers;
+use super::{Host, KvEngineOptions, backup, blocking, cancellable, explain, locked, storage_of};
+use crate::table::check_config;
+use crate::{Bucket, BucketConfig, BucketInfo, Engine, Error, ProgressSink, Result};
+
+/// Buckets in a data directory, acknowledged once on disk. Cheap to clone. Needs a tokio runtime.
+#[derive(Clone, Debug)]
+pub struct JournalEngine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    host: Arc<Host>,
+    tables: Arc<Tables>,
+    list: Mutex<List>,
+    workers: Workers,
+    committer: Arc<Committer>,
+    /// Opens the table, and then each bucket.
+    opener: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    /// Buckets that are there.
+    names: BTreeSet<ResourceName>,
+    /// Those that somebody asked for.
+    slots: HashMap<ResourceName, Arc<Slot>>,
+    is_closed: bool,
+}
+
+/// A bucket that is open, or not. Its lock is held while it is opened, closed, made or removed.
+#[derive(Debug, Default)]
+struct Slot {
+    open: Mutex<Option<Arc<StoredBucket>>>,
+}
+
+impl JournalEngine {
+    /// Opens the data directory, which one process has at a time, and makes it where it is missing, with a committer of its
+    /// own. What was being made or removed when the last process ended is removed. The table and the buckets are opened
+    /// behind this: it returns at once.
+    ///
+    /// # Errors
+    /// `Storage`: the directory is in use, of a newer version, or cannot be read.
+    pub fn open(path: impl AsRef<Path>, options: KvEngineOptions) -> Result<Self> {
+        let failed = |error: sinew_journal::Error| explain("*", error);
+        let directory = DataDirectory::open(Arc::new(Disk), path.as_ref()).map_err(failed)?;
+        let committer = Committer::new(options.committer_threads).map_err(failed)?;
+        Self::open_in(Arc::new(directory), Arc::new(committer), options)
+    }
+
+    /// The same in a data directory and with a committer that others use too.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in(directory: Arc<DataDirectory>, committer: Arc<Committer>, options: KvEngineOptions) -> Result<Self> {
+        let host = Arc::new(Host::new(directory, Box::<SystemClock>::default(), options));
+        let no_thread = |error| storage_of("*", format!("no thread: {error}"));
+        let workers = Workers::start(host.clone()).map_err(no_thread)?;
+        let engine = Self::with(host, committer, Tables::opening(), workers)?;
+        let (host, tables, inner) =
+            (engine.inner.host.clone(), engine.inner.tables.clone(), Arc::downgrade(&engine.inner));
+        let kept = locked(&engine.inner.list).names.iter().map(encode_name).collect();
+        let opener = std::thread::Builder::new().name("sinew-kv-open".into()).spawn(move || {
+            tables.open(&host, &kept);
+            let names = inner.upgrade().map(|inner| locked(&inner.list).names.clone()).unwrap_or_default();
+            for name in names {
+                let Some(inner) = inner.upgrade() else { return };
+                if let Err(error) = inner.opened(&name)
+                    && !locked(&inner.list).is_closed
+                {
+                    tracing::error!(bucket = %name, %error, "a bucket could not be opened");
+                }
+            }
+        });
+        *locked(&engine.inner.opener) = Some(opener.map_err(no_thread)?);
+        Ok(engine)
+    }
+
+    /// With everything given, and nothing opened behind it.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn given(
+        files: Arc<dyn sinew_journal::Files>,
+        path: &Path,
+        options: KvEngineOptions,
+        clock: Box<dyn super::clock::Clock>,
+        stores: Arc<dyn super::store::Stores>,
+    ) -> Result<Self> {
+        let failed = |error: sinew_journal::Error| explain("*", error);
+        let directory = DataDirectory::open(files, path).map_err(failed)?;
+        let committer = Committer::new(options.committer_threads).map_err(failed)?;
+        let host = Arc::new(Host::new(Arc::new(directory), clock, options));
+        Self::with(host, Arc::new(committer), Tables::given(stores), Workers::idle())
+    }
+
+    fn with(host: Arc<Host>, committer: Arc<Committer>, tables: Tables, workers: Workers) -> Result<Self> {
+        let list = Mutex::new(List { names: find_buckets(&host)?, ..List::default() });
+        let opener = Mutex::default();
+        Ok(Self { inner: Arc::new(Inner { host, tables: Arc::new(tables), list, workers, committer, opener }) })
+    }
+}
+
+/// What simulations do by hand.
+#[cfg(any(test, feature = "simulation"))]
+impl JournalEngine {
+    /// Writes what is due, stores what waits, each bucket's as one round at least, and takes it into the table; says how
+    /// many rounds there were. For an engine without threads.
+    pub fn step(&self) -> usize {
+        let slots: Vec<_> = locked(&self.inner.list).slots.values().cloned().collect();
+        let open: Vec<_> = slots.iter().filter_map(|slot| locked(&slot.open).clone()).collect();
+        open.iter().for_each(|bucket| bucket.wake());
+        let mut rounds = 0;
+        loop {
+            let more = self.inner.committer.run_dirty();
+            // What fails is published.
+            open.iter().for_each(|bucket| drop(bucket.apply_now()));
+            rounds += more;
+            if more == 0 {
+                return rounds;
+            }
+        }
+    }
+}
+
+/// What tests do by hand.
+#[cfg(test)]
+impl JournalEngine {
+    /// As [`Engine::create`]. May wait.
+    pub(super) fn create_now(&self, name: &ResourceName, config: &BucketConfig) -> Result<BucketInfo> {
+        self.inner.create(name, config)
+    }
+
+    /// As [`Engine::delete`]. May wait.
+    pub(super) fn delete_now(&self, name: &ResourceName) -> Result<()> {
+        self.inner.delete(name)
+    }
+
+    /// As [`Engine::bucket`]. May wait.
+    pub(super) fn opened(&self, name: &ResourceName) -> Result<Arc<StoredBucket>> {
+        self.inner.opened(name)
+    }
+
+    /// As [`Engine::close`]. May wait.
+    pub(super) fn close_now(&self) -> Result<()> {
+        self.inner.close()
+    }
+
+    /// As if the process was killed: what is open is dropped and not closed.
+    pub(super) fn forget(&self) {
+        let mut list = locked(&self.inner.list);
+        list.is_closed = true;
+        list.slots.clear();
+    }
+
+    pub(super) fn run_dirty(&self) -> usize {
+        self.inner.committer.run_dirty()
+    }
+}
+
+/// The buckets below a data directory; removes what is unfinished.
+fn find_buckets(host: &Arc<Host>) -> Result<BTreeSet<ResourceName>> {
+    let failed = |what, cause| storage_of("*", format!("cannot {what} {}: {cause}", host.buckets().display()));
+    host.files().create_dir_all(&host.buckets()).map_err(|cause| failed("create", cause))?;
+    let folders = host.files().list(&host.buckets()).map_err(|cause| failed("list", cause))?;
+    let mut names = BTreeSet::new();
+    for name in folders.iter().filter_map(|folder| decode_name(folder)) {
+        let folder = Folder::new(host, &name);
+        match folder.look(host)?.0 {
+            Found::Bucket => {
+                names.insert(name);
+            }
+            Found::Unfinished => folder.finish_removal(host)?,
+            Found::Nothing => {}
+        }
+    }
+    Ok(names)
+}
+
+impl Inner {
+    /// The place of a bucket, whether it is there or not.
+    fn slot(&self, name: &ResourceName) -> Result<Arc<Slot>> {
+        let mut list = locked(&self.list);
+        if list.is_closed {
+            return Err(Error::Ended { bucket: name.to_string() });
+        }
+        Ok(list.slots.entry(name.clone()).or_default().clone())
+    }
+
+    fn is_there(&self, name: &ResourceName) -> bool {
+        locked(&self.list).names.contains(name)
+    }
+
+    fn unknown(name: &ResourceName) -> Error {
+        Error::UnknownBucket { bucket: name.to_string() }
+    }
+
+    /// The bucket, opened where it was not. May wait.
+    fn opened(&self, name: &ResourceName) -> Result<Arc<StoredBucket>> {
+        if !self.is_there(name) {
+            return Err(Self::unknown(name));
+        }
+        let slot = self.slot(name)?;
+        let mut open = locked(&slot.open);
+        self.opened_in(name, &mut open)
+    }
+
+    fn opened_in(&self, name: &ResourceName, open: &mut Option<Arc<StoredBucket>>) -> Result<Arc<StoredBucket>> {
+        if let Some(bucket) = open {
+            return Ok(bucket.clone());
+        }
+        // It may have been deleted, or the engine closed, while we waited for the lock.
+        if locked(&self.list).is_closed {
+            return Err(Error::Ended { bucket: name.to_string() });
+        }
+        let folder = Folder::new(&self.host, name);
+        let identity = folder.identity(&self.host)?.ok_or_else(|| Self::unknown(name))?;
+        let (stores, bell) = (self.tables.wait()?, self.workers.bell(name));
+        let bucket = StoredBucket::open(&self.host, folder, identity, &self.committer, stores, bell)?;
+        self.workers.look_after(&bucket);
+        *open = Some(bucket.clone());
+        Ok(bucket)
+    }
+
+    fn create(&self, name: &ResourceName, config: &BucketConfig) -> Result<BucketInfo> {
+        check_config(name.as_str(), config)?;
+        let slot = self.slot(name)?;
+        let mut open = locked(&slot.open);
+        if self.is_there(name) {
+            let bucket = self.opened_in(name, &mut open)?;
+            if bucket.config() == *config {
+                return bucket.info();
+            }
+            return Err(Error::BucketExists { bucket: name.to_string() });
+        }
+        self.check_count()?;
+        let folder = Folder::new(&self.host, name);
+        folder.begin(&self.host)?;
+        let identity = Identity { incarnation: self.host.files().random(), config: config.clone() };
+        folder.write_identity(&self.host, &identity)?;
+        locked(&self.list).names.insert(name.clone());
+        self.opened_in(name, &mut open)?.info()
+    }
+
+    fn check_count(&self) -> Result<()> {
+        let max = self.host.options.buckets_max;
+        if locked(&self.list).names.len() >= max {
+            let reason = format!("there are {max} buckets already; delete one, or raise `buckets_max`");
+            return Err(Error::Limit { reason });
+        }
+        Ok(())
+    }
+
+    fn alter(&self, name: &ResourceName, config: &BucketConfig) -> Result<BucketInfo> {
+        check_config(name.as_str(), config)?;
+        let bucket = self.opened(name)?;
+        bucket.alter(config, &self.committer)?;
+        bucket.info()
+    }
+
+    fn delete(&self, name: &ResourceName) -> Result<()> {
+        let slot = self.slot(name)?;
+        let mut open = locked(&slot.open);
+        if !self.is_there(name) {
+            return Err(Self::unknown(name));
+        }
+        if let Some(bucket) = open.take() {
+            bucket.abandon();
+            // Whoever maintains it stops at the next look.
+            drop(locked(&bucket.upkeep));
+        }
+        locked(&self.list).names.remove(name);
+        Folder::new(&self.host, name).remove(&self.host)?;
+        // What is left of it is known by its number, and removed when the name is used again.
+        if let Err(error) = self.tables.wait()?.remove(&encode_name(name)) {
+            tracing::warn!(bucket = %name, why = error.0, "the table of a deleted bucket could not be removed");
+        }
+        Ok(())
+    }
+
+    /// Makes a bucket by filling its folder; nothing is there before all is.
+    fn fill(&self, name: &ResourceName, fill: impl FnOnce(&Folder) -> Result<Identity>) -> Result<BucketInfo> {
+        let slot = self.slot(name)?;
+        let mut open = locked(&slot.open);
+        if self.is_there(name) {
+            return Err(Error::BucketExists { bucket: name.to_string() });
+        }
+        self.check_count()?;
+        let folder = Folder::new(&self.host, name);
+        folder.begin(&self.host)?;
+        let filled = fill(&folder).and_then(|identity| folder.write_identity(&self.host, &identity));
+        if let Err(error) = filled {
+            if let Err(left) = folder.finish_removal(&self.host) {
+                tracing::warn!(bucket = %name, error = %left, "what was left half made is removed at the next start");
+            }
+            return Err(error);
+        }
+        locked(&self.list).names.insert(name.clone());
+        self.opened_in(name, &mut open)?.info()
+    }
+
+    fn close(&self) -> Result<()> {
+        let slots: Vec<_> = {
+            let mut list = locked(&self.list);
+            list.is_closed = true;
+            list.slots.values().cloned().collect()
+        };
+        // Whoever makes a table again stops at the next look.
+        self.host.close();
+        let mut closed = Ok(());
+        for slot in slots {
+            if let Some(bucket) = locked(&slot.open).take() {
+                closed = closed.and(bucket.close());
+            }
+        }
+        self.tables.close(&self.host);
+        let opener = locked(&self.opener).take();
+        if let Some(opener) = opener.filter(|opener| opener.thread().id() != std::thread::current().id()) {
+            // A panic in it was logged by the panic hook.
+            let _ = opener.join();
+        }
+        closed
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.workers.stop();
+        if !locked(&self.list).is_closed
+            && let Err(error) = self.close()
+        {
+            tracing::warn!(%error, "the key-value store was not closed in order; it recovers at the next start");
+        }
+    }
+}
+
+#[async_trait]
+impl Engine for JournalEngine {
+    async fn create(&self, name: &ResourceName, config: &BucketConfig) -> Result<BucketInfo> {
+        let (inner, name, config) = (self.inner.clone(), name.clone(), config.clone());
+        blocking(move || inner.create(&name, &config)).await
+    }
+
+    async fn alter(&self, name: &ResourceName, config: &BucketConfig) -> Result<BucketInfo> {
+        let (inner, name, config) = (self.inner.clone(), name.clone(), config.clone());
+        blocking(move || inner.alter(&name, &config)).await
+    }
+
+    async fn delete(&self, name: &ResourceName) -> Result<()> {
+        let (inner, name) = (self.inner.clone(), name.clone());
+        blocking(move || inner.delete(&name)).await
+    }
+
+    async fn names(&self, after: Option<&ResourceName>, max: usize) -> Result<Vec<ResourceName>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let list = locked(&self.inner.list);
+        Ok(list.names.range::<ResourceName, _>((from, Bound::Unbounded)).take(max).cloned().collect())
+    }
+
+    async fn bucket(&self, name: &ResourceName) -> Result<Arc<dyn Bucket>> {
+        if self.inner.is_there(name)
+            && let Ok(open) = self.inner.slot(name)?.open.try_lock()
+            && let Some(bucket) = &*open
+        {
+            return Ok(Arc::new(JournalBucket::new(bucket.clone())));
+        }
+        let (inner, name) = (self.inner.clone(), name.clone());
+        let bucket = blocking(move || inner.opened(&name)).await?;
+        Ok(Arc::new(JournalBucket::new(bucket)))
+    }
+
+    async fn restore(&self, name: &ResourceName, source: &Path, progress: ProgressSink) -> Result<BucketInfo> {
+        let (inner, name, source) = (self.inner.clone(), name.clone(), source.to_owned());
+        cancellable(progress, move |go_on| {
+            inner.fill(&name, |folder| backup::restore(&inner.host, folder, &source, go_on))
+        })
+        .await
+    }
+
+    async fn failed(&self) -> Error {
+        let mut failed = self.inner.host.failed();
+        let mut committer = self.inner.committer.failed();
+        loop {
+            let first = failed.borrow_and_update().clone();
+            let of_a_helper = committer.borrow_and_update().clone().map(|error| explain("*", error));
+            if let Some(error) = first.or(of_a_helper) {
+                return error;
+            }
+            // Both senders live as long as this does.
+            tokio::select! {
+                _ = failed.changed() => {}
+                _ = committer.changed() => {}
+            }
+        }
+    }
+
+    async fn close(&self) -> Result<()> {
+        let inner = self.inner.clone();
+        blocking(move || inner.close()).await
+    }
+}
