@@ -14,6 +14,8 @@ pub enum ResourceKind {
     Queue,
     /// A bucket of the key-value store.
     Bucket,
+    /// A key of a bucket: the bucket's name, a dot, the key. The bucket's name alone stands for all of its keys.
+    Key,
     /// A stream of the event log.
     Stream,
     /// A part of the server itself, for its administration.
@@ -26,6 +28,7 @@ impl fmt::Display for ResourceKind {
             Self::Subject => "subject",
             Self::Queue => "queue",
             Self::Bucket => "bucket",
+            Self::Key => "key",
             Self::Stream => "stream",
             Self::Server => "server",
         })
@@ -84,9 +87,9 @@ operations! {
     /// Cancel, retry and drop tasks of others in a queue.
     TaskManage = "task.manage", Queue;
     /// Read keys of a bucket, watch them, hear their changes on the bus.
-    KvRead = "kv.read", Bucket;
+    KvRead = "kv.read", Key;
     /// Put and delete keys of a bucket.
-    KvWrite = "kv.write", Bucket;
+    KvWrite = "kv.write", Key;
     /// Make, change and remove a bucket.
     KvManage = "kv.manage", Bucket;
     /// Append events to a stream.

@@ -57,6 +57,9 @@ pub struct PolicyFiles {
 /// A rule is an [`Operation`] (or all of a service, `bus.*`, or `*`) and a pattern of names (`*` one token, `>` one or
 /// more at the end; neither matches a first token that begins with `$`, which a rule must write out).
 ///
+/// - Keys of the key-value store are named with their bucket, `kv.read config.lights.*`; a bucket alone, `kv.read config`,
+///   stands for all of its keys. `kv.manage` takes the bucket alone. Copies of changes on the bus, below `$KV.`, are heard by
+///   whoever may `kv.read` what they are of; `bus.subscribe` does not speak of them.
 /// - What no rule allows is denied, and a rule in `deny`, of any role of the peer, wins.
 /// - A pattern that is asked for (a subscription) must lie within one rule that allows, and touch none that denies.
 /// - A key that the file names comes in and has its roles.

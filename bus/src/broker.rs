@@ -23,9 +23,11 @@ mod attachment;
 mod inspect;
 mod publish;
 mod request;
+mod reserved;
 mod subscribe;
 use attachment::BusAttachment;
 use request::Asking;
+pub use reserved::{OnReserved, ReservedPublisher};
 
 /// The limits of the bus at the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +100,8 @@ struct Shared {
     asking: Mutex<Asking>,
     budget: Arc<Budget>,
     limits: BusLimits,
+    /// Who hears of subscriptions to reserved subjects.
+    told: reserved::Told,
 }
 
 impl Shared {
@@ -124,6 +128,7 @@ impl Broker {
             asking: Mutex::default(),
             budget: Arc::new(Budget::new(limits.queued_bytes_max)),
             limits,
+            told: reserved::Told::default(),
         };
         Self { shared: Arc::new(shared) }
     }

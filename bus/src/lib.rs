@@ -59,7 +59,7 @@ pub use protocol::{Kept, Receipt, SERVICE, Tally};
 mod brake;
 mod broker;
 mod outlet;
-pub use broker::{Broker, BusLimits};
+pub use broker::{Broker, BusLimits, OnReserved, ReservedPublisher};
 mod inbox;
 mod reader;
 pub use reader::Message;

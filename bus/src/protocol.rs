@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sinew_session::{Operation, Record, Resource};
+use sinew_session::{KV_SUBJECTS, Operation, Record, Resource};
 
 use crate::{Headers, Overflow};
 
@@ -104,11 +104,18 @@ pub(crate) fn access(asks: Asks<'_>) -> Access<'_> {
         Asks::Publish(subject) => Access::Needs(Operation::BusPublish, Name(subject)),
         Asks::Retain(subject) => Access::Needs(Operation::BusRetain, Name(subject)),
         Asks::Request(subject) => Access::Needs(Operation::BusRequest, Name(subject)),
-        Asks::Subscribe(pattern) => Access::Needs(Operation::BusSubscribe, Pattern(pattern)),
+        Asks::Subscribe(pattern) => match pattern.strip_prefix(KV_SUBJECTS) {
+            // Copies of what is stored are for those who may read it.
+            Some(keys) => Access::Needs(Operation::KvRead, Pattern(keys)),
+            None => Access::Needs(Operation::BusSubscribe, Pattern(pattern)),
+        },
         Asks::Respond(pattern) => Access::Needs(Operation::BusRespond, Pattern(pattern)),
         Asks::Hold(pattern) => Access::Needs(Operation::BusHold, Pattern(pattern)),
         Asks::Inspect(pattern) => Access::Needs(Operation::BusInspect, Pattern(pattern)),
-        Asks::Last(subject) => Access::Needs(Operation::BusSubscribe, Name(subject)),
+        Asks::Last(subject) => match subject.strip_prefix(KV_SUBJECTS) {
+            Some(key) => Access::Needs(Operation::KvRead, Name(key)),
+            None => Access::Needs(Operation::BusSubscribe, Name(subject)),
+        },
         Asks::Clear(pattern) => Access::Needs(Operation::BusRetain, Pattern(pattern)),
         Asks::Unsubscribe | Asks::Grant | Asks::Answer => Access::Own,
     }

@@ -220,6 +220,11 @@ impl<T: Clone> Router<T> {
         Arc::new(Route::of(targets, self.turn.fetch_add(1, Ordering::Relaxed)))
     }
 
+    /// Whether a subscription stands for some subject that begins with these tokens and has more. A walk over them.
+    pub fn is_heard_below(&self, prefix: &Subject) -> bool {
+        self.root.reaches_below(prefix.as_bytes())
+    }
+
     /// The pattern of a subscription.
     pub fn pattern(&self, key: SubscriptionKey) -> Option<&Pattern> {
         self.patterns.get(&key)
@@ -291,6 +296,22 @@ mod tests {
         assert!((1..=5).all(|connection| router.remove_connection(connection) == 100));
         assert!(router.is_empty() && router.root.is_empty() && router.tokens.is_empty());
         assert_eq!(router.root.count(), 1);
+    }
+
+    #[test]
+    fn what_is_heard_below_a_prefix_is_known_without_a_subject() {
+        let heard = |text: &str, prefix: &str| {
+            let mut router = Router::<()>::default();
+            router.subscribe(key(1, 1), pattern(text), Role::Hearer, ()).expect("a new key");
+            router.is_heard_below(&Subject::try_from(prefix).expect("a subject of this test"))
+        };
+        for text in ["$a.b.c", "$a.b.>", "$a.>", "$a.*.c", "$a.b.*.d", "$a.*.>"] {
+            assert!(heard(text, "$a.b"), "{text}");
+        }
+        for text in ["$a.b", "$a.c.d", "$a.*", ">", "*.b.c", "*.>", "$b.>", "$a"] {
+            assert!(!heard(text, "$a.b"), "{text}");
+        }
+        assert!(heard(">", "a.b") && heard("*.b.c", "a.b") && !heard("*.c.>", "a.b"));
     }
 
     #[test]

@@ -79,6 +79,21 @@ impl<T> Node<T> {
         self.literals.is_empty() && self.one.is_none() && self.here.is_empty() && self.below.is_empty()
     }
 
+    /// At the root: whether some pattern stands for a subject that begins with these tokens and has more.
+    pub(crate) fn reaches_below(&self, prefix: &[u8]) -> bool {
+        self.reaches(Some(prefix), !is_reserved(prefix))
+    }
+
+    fn reaches(&self, left: Option<&[u8]>, wildcards: bool) -> bool {
+        if wildcards && !self.below.is_empty() {
+            return true;
+        }
+        let Some(left) = left else { return !self.literals.is_empty() || self.one.is_some() };
+        let (token, rest) = split_token(left);
+        self.literals.child(token).is_some_and(|child| child.reaches(rest, true))
+            || (wildcards && self.one.as_ref().is_some_and(|one| one.reaches(rest, true)))
+    }
+
     /// How many nodes there are, this one included.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {

@@ -49,7 +49,8 @@ fn narrow(operation: Operation) -> &'static str {
         Operation::BusPublish | Operation::BusRequest | Operation::BusRetain => "lab.*",
         Operation::BusSubscribe | Operation::BusRespond | Operation::BusHold | Operation::BusInspect => "lab.>",
         Operation::TaskSubmit | Operation::TaskWork | Operation::TaskInspect | Operation::TaskManage => "mine",
-        Operation::KvRead | Operation::KvWrite | Operation::KvManage => "mine",
+        Operation::KvRead | Operation::KvManage => "mine",
+        Operation::KvWrite => "mine.lab.*",
         Operation::LogAppend | Operation::LogRead | Operation::LogManage => "mine",
         Operation::ServerInspect | Operation::ServerManage => "mine",
     }
@@ -72,6 +73,19 @@ fn resources(kind: ResourceKind) -> &'static [Resource<'static>] {
             Pattern("$KV.config.*"),
             Pattern("$KV.>"),
         ],
+        ResourceKind::Key => &[
+            Name("mine.lamp"),
+            Name("mine.lab.lamp"),
+            Name("mine.lab.lamp.red"),
+            Name("other.lab.lamp"),
+            Name("$KV.lab.lamp"),
+            Pattern("mine.>"),
+            Pattern("mine.lab.lamp"),
+            Pattern("mine.lab.*"),
+            Pattern("mine.lab.>"),
+            Pattern("*.lab.lamp"),
+            Pattern(">"),
+        ],
         ResourceKind::Queue | ResourceKind::Bucket | ResourceKind::Stream | ResourceKind::Server => {
             &[Name("mine"), Name("other"), Name("$KV"), Pattern("mine"), Pattern("*"), Pattern(">")]
         }
@@ -89,7 +103,8 @@ fn inside(pattern: &str, resource: Resource<'static>) -> bool {
     match pattern {
         "lab.*" => ["lab.lamp", "lab.*"].contains(&text(resource)),
         "lab.>" => ["lab.lamp", "lab.lamp.red", "lab.*", "lab.>"].contains(&text(resource)),
-        "mine" => text(resource) == "mine",
+        "mine" => text(resource).split('.').next() == Some("mine"),
+        "mine.lab.*" => ["mine.lab.lamp", "mine.lab.*"].contains(&text(resource)),
         other => unreachable!("no rule has {other}"),
     }
 }
@@ -99,7 +114,8 @@ fn touched(pattern: &str, resource: Resource<'static>) -> bool {
     inside(pattern, resource)
         || match pattern {
             "lab.*" | "lab.>" => ["lab.>", "*.lamp", ">"].contains(&text(resource)),
-            _ => ["*", ">"].contains(&text(resource)),
+            "mine.lab.*" => ["mine.>", "mine.lab.>", "*.lab.lamp", ">"].contains(&text(resource)),
+            _ => ["*", ">", "*.lab.lamp"].contains(&text(resource)),
         }
 }
 

@@ -37,7 +37,7 @@ impl Rule {
             return Err(fault);
         }
         match operations.kind() {
-            Some(kind) if kind != ResourceKind::Subject && pattern.contains('.') => {
+            Some(kind) if !matches!(kind, ResourceKind::Subject | ResourceKind::Key) && pattern.contains('.') => {
                 Err(format!("`{pattern}` matches no {kind}: its name is one token; write `*` for every {kind}"))
             }
             _ => Ok(Self { text: format!("{operation} {pattern}"), operations, pattern: pattern.into(), line }),
@@ -47,7 +47,7 @@ impl Rule {
     /// Whether it speaks of this operation on all of the resource.
     fn covers(&self, operation: Operation, resource: Resource<'_>) -> bool {
         self.operations.include(operation)
-            && match resource {
+            && match self.spoken_of(operation, resource) {
                 Resource::Name(name) => pattern::matches(&self.pattern, name),
                 Resource::Pattern(asked) => pattern::contains(&self.pattern, asked),
             }
@@ -56,10 +56,25 @@ impl Rule {
     /// Whether it speaks of this operation on some of the resource.
     fn touches(&self, operation: Operation, resource: Resource<'_>) -> bool {
         self.operations.include(operation)
-            && match resource {
+            && match self.spoken_of(operation, resource) {
                 Resource::Name(name) => pattern::matches(&self.pattern, name),
                 Resource::Pattern(asked) => pattern::overlap(&self.pattern, asked),
             }
+    }
+
+    /// The part of a resource that decides. A rule of one token speaks of whole buckets, so of a key its bucket decides;
+    /// any other speaks of the resource as it is.
+    fn spoken_of<'a>(&self, operation: Operation, resource: Resource<'a>) -> Resource<'a> {
+        if operation.kind() != ResourceKind::Key || self.pattern.contains('.') {
+            return resource;
+        }
+        let first = |text: &'a str| text.split('.').next().unwrap_or(text);
+        match resource {
+            Resource::Name(name) => Resource::Name(first(name)),
+            // The first token of what `>` matches is any token.
+            Resource::Pattern(">") => Resource::Pattern("*"),
+            Resource::Pattern(asked) => Resource::Pattern(first(asked)),
+        }
     }
 }
 

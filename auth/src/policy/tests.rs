@@ -126,6 +126,46 @@ fn names_with_a_dollar_need_a_rule_that_writes_it_out() {
 }
 
 #[test]
+fn a_bucket_stands_for_its_keys_and_a_pattern_for_those_that_it_matches() {
+    let desk = Desk::new();
+    let rules = [
+        "kv.read config\", \"kv.write config.lights.*",
+        "kv.* counters",
+        "kv.read >\"]\nroles.c.deny = [\"kv.read config.secret.>\", \"kv.read closed",
+        "kv.read *",
+    ];
+    let mut text = "version = 1\n".to_owned();
+    for (number, (name, rule)) in ["a", "b", "c", "d"].iter().zip(rules).enumerate() {
+        let key = key(number as u8 + 1);
+        text +=
+            &format!("roles.{name}.allow = [\"{rule}\"]\npeers.{name} = {{ key = \"{key}\", roles = [\"{name}\"] }}\n");
+    }
+    desk.write(&text);
+    let policy = desk.open();
+    let check = |who, operation, yes: &[Resource<'_>], no: &[Resource<'_>]| {
+        for (wanted, resources) in [(true, yes), (false, no)] {
+            for resource in resources {
+                assert_eq!(may(&policy, key(who), operation, *resource), wanted, "{who} {operation} {resource:?}");
+            }
+        }
+    };
+    use Resource::{Name, Pattern};
+    let all =
+        [Name("config.a"), Name("config.lights.hall"), Pattern("config.>"), Pattern("config.*.x"), Name("config")];
+    check(1, Operation::KvRead, &all, &[Name("configs.a"), Pattern("*.a"), Pattern(">"), Pattern("*.>")]);
+    let lights = [Name("config.lights.hall"), Pattern("config.lights.*")];
+    let more = [Name("config.lights.hall.x"), Pattern("config.lights.>"), Pattern("config.>"), Name("config.lights")];
+    check(1, Operation::KvWrite, &lights, &more);
+    check(1, Operation::KvManage, &[], &[Name("config"), Name("counters")]);
+    check(2, Operation::KvManage, &[Name("counters")], &[Name("config")]);
+    check(2, Operation::KvWrite, &[Name("counters.a.b"), Pattern("counters.>")], &[Name("config.a")]);
+    let open = [Name("config.a"), Pattern("config.lights.>"), Name("x.y"), Pattern("x.>")];
+    let secret = [Name("config.secret.x"), Pattern("config.>"), Pattern("*.a.>"), Name("closed.a"), Pattern(">")];
+    check(3, Operation::KvRead, &open, &secret);
+    check(4, Operation::KvRead, &[Name("a.b"), Pattern("a.>"), Pattern("*.b"), Pattern(">")], &[Name("$a.b")]);
+}
+
+#[test]
 fn every_mistake_has_its_line_and_what_to_do() {
     let desk = Desk::new();
     let (a, b) = (key(1), key(2));
@@ -145,7 +185,7 @@ fn every_mistake_has_its_line_and_what_to_do() {
     check("version = 1\n[roles.a]\nallow = [\"bus.shout a\"]", 3, "there are bus.publish");
     check("version = 1\n[roles.a]\nallow = [\"tasks.* a\"]", 3, "no service");
     check("version = 1\n[roles.a]\ndeny = [\"bus.* a.>.b\"]", 3, "before its end");
-    check("version = 1\n[roles.a]\nallow = [\"kv.read a.b\"]", 3, "one token");
+    check("version = 1\n[roles.a]\nallow = [\"kv.manage a.b\"]", 3, "one token");
     check("version = 1\n[peers.a]\nroles = []", 2, "no key");
     check("version = 1\n[peers.a]\nkey = \"x\"", 3, "not a public key");
     check(&format!("version = 1\n[peers.a]\nkey = \"{a}\"\nroles = [\"b\"]"), 4, "[roles.b]");
@@ -274,6 +314,9 @@ mod model {
                 || operations == operation.name()
                 || operations.strip_suffix("*").is_some_and(|start| operation.name().starts_with(start));
             let of_rule = split(of_rule);
+            // A bucket stands for all of its keys.
+            let name =
+                if operation.kind() == crate::ResourceKind::Key && of_rule.len() == 1 { &name[..1] } else { name };
             named && matches(&of_rule.iter().map(String::as_str).collect::<Vec<_>>(), name, true)
         };
         let asked = split(pattern);

@@ -94,6 +94,7 @@ impl BusAttachment {
             }
         }
         drop(kept);
+        self.shared.told.of(&wish.pattern);
         self.retry_held(&wish.role);
         let holds = wish.overflow == Overflow::Hold;
         self.subscriptions.insert(number, Subscribed { outlet, pattern: wish.pattern, role: wish.role, holds });
