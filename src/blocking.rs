@@ -36,6 +36,8 @@ use std::time::Duration;
 pub use sinew_bus::blocking::{Asked, Bus, Callbacks, Mailbox, Publisher, Responder, Subscription};
 #[cfg(feature = "eventsource")]
 pub use sinew_eventsource::blocking::{Follower, Log, Member, Producer};
+#[cfg(feature = "kvstore")]
+pub use sinew_kvstore::blocking::{Kv, KvBucket, Watch};
 use sinew_session::{State, block_on};
 use sinew_transport_api::Endpoint;
 
@@ -50,6 +52,8 @@ pub struct Client {
     bus: Bus,
     #[cfg(feature = "eventsource")]
     log: Log,
+    #[cfg(feature = "kvstore")]
+    kv: Kv,
 }
 
 /// Connects to `url` with the keys of this account, as [`crate::connect`] does.
@@ -67,6 +71,8 @@ impl Client {
             bus: Bus::new(inner.bus().clone()),
             #[cfg(feature = "eventsource")]
             log: Log::new(inner.log().clone()),
+            #[cfg(feature = "kvstore")]
+            kv: Kv::new(inner.kv().clone()),
             inner,
         }
     }
@@ -75,6 +81,12 @@ impl Client {
     #[cfg(feature = "eventsource")]
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// The key-value store. Clone it to keep it.
+    #[cfg(feature = "kvstore")]
+    pub fn kv(&self) -> &Kv {
+        &self.kv
     }
 
     /// The bus. Clone it to keep it.

@@ -10,6 +10,8 @@ use sinew_auth::{Identity, PublicKey};
 use sinew_bus::Bus;
 #[cfg(feature = "eventsource")]
 use sinew_eventsource::Log;
+#[cfg(feature = "kvstore")]
+use sinew_kvstore::Kv;
 use sinew_session::{Backoff, Executor, Session, SessionLimits, SessionOptions, State};
 use sinew_transport_api::{ConnectOptions, Endpoint, Limits, Registry, Security};
 
@@ -25,6 +27,8 @@ pub struct Client {
     bus: Bus,
     #[cfg(feature = "eventsource")]
     log: Log,
+    #[cfg(feature = "kvstore")]
+    kv: Kv,
 }
 
 /// Connects to `url` with the keys of this account: its client key, and the server's key from the URL, from
@@ -57,6 +61,12 @@ impl Client {
     #[cfg(feature = "eventsource")]
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// The key-value store. Clone it to keep it. A server that offers none says so at the first call.
+    #[cfg(feature = "kvstore")]
+    pub fn kv(&self) -> &Kv {
+        &self.kv
     }
 
     /// The session that carries everything.
@@ -248,6 +258,8 @@ impl ClientBuilder {
             bus: Bus::new(&session)?,
             #[cfg(feature = "eventsource")]
             log: Log::new(&session)?,
+            #[cfg(feature = "kvstore")]
+            kv: Kv::new(&session)?,
             session,
             endpoint,
         })
@@ -258,7 +270,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// As [`connect`](Self::connect); `Session(InsideRuntime)` inside an async runtime.
-    #[cfg(any(feature = "bus", feature = "eventsource"))]
+    #[cfg(any(feature = "bus", feature = "eventsource", feature = "kvstore"))]
     pub fn connect_blocking(mut self) -> Result<crate::blocking::Client> {
         self.executor = Executor::Thread;
         Ok(crate::blocking::Client::new(sinew_session::block_on(self.connect())??))

@@ -21,6 +21,10 @@ pub enum Error {
     #[cfg(feature = "eventsource")]
     #[error(transparent)]
     Log(#[from] sinew_eventsource::Error),
+    /// The key-value store could not do it.
+    #[cfg(feature = "kvstore")]
+    #[error(transparent)]
+    Kv(#[from] sinew_kvstore::Error),
     /// The URL cannot be read.
     #[error(transparent)]
     Endpoint(#[from] sinew_transport_api::EndpointError),
@@ -164,6 +168,8 @@ impl Error {
             Self::Bus(sinew_bus::Error::Session(sinew_session::Error::Transport(error))) => Some(error),
             #[cfg(feature = "eventsource")]
             Self::Log(sinew_eventsource::Error::Session(sinew_session::Error::Transport(error))) => Some(error),
+            #[cfg(feature = "kvstore")]
+            Self::Kv(sinew_kvstore::Error::Session(sinew_session::Error::Transport(error))) => Some(error),
             _ => None,
         }
     }

@@ -40,6 +40,7 @@
 //! | `quic` | the scheme `quic` |
 //! | `bus` | publish and subscribe |
 //! | `eventsource` | the event log: durable streams of events |
+//! | `kvstore` | the key-value store: durable buckets, watched without gaps |
 //! | `connectors` | between bus, event log, files and standard streams |
 //! | `cli` | the program `sinew`; nothing in the library |
 
@@ -49,7 +50,7 @@ use sinew_transport_quic as _;
 #[cfg(feature = "zmq")]
 use sinew_transport_zmq as _;
 
-#[cfg(any(feature = "bus", feature = "eventsource"))]
+#[cfg(any(feature = "bus", feature = "eventsource", feature = "kvstore"))]
 pub mod blocking;
 mod client;
 pub use client::{Client, ClientBuilder, connect};
@@ -84,6 +85,8 @@ pub use sinew_eventsource::{
     Level, Log, LogLimits, LogOptions, MalformedBatch, Member, MemoryEngine, NewEvent, Position, Producer,
     ProducerGrant, Progress, ProgressSink, ReadLimits, Retention, StreamConfig, StreamInfo, Ticket, Verified,
 };
+#[cfg(feature = "kvstore")]
+pub use sinew_kvstore as kvstore;
 pub use sinew_session::{
     Backoff, Error as SessionError, Executor, HeaderError, Headers, Losses, NameError, NameFault, Pattern,
     ResourceName, Session, SessionLimits, State, Subject, parse_rfc3339, rfc3339,

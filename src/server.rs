@@ -1,19 +1,26 @@
 //! The server: listeners of any transports, and behind them every service of this build.
 
+use std::future::poll_fn;
 #[cfg(feature = "eventsource")]
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use sinew_auth::{Admit, AdmitEveryone, Authorize, AuthorizeEverything, Identity, PublicKey};
 #[cfg(feature = "bus")]
 use sinew_bus::{Broker, BusLimits};
 #[cfg(feature = "eventsource")]
 use sinew_eventsource::{Engine, EngineOptions, JournalEngine, LogLimits, MemoryEngine};
+#[cfg(feature = "kvstore")]
+use sinew_kvstore::KvLimits;
 use sinew_session::{Executor, SessionLimits};
 use sinew_transport_api::{Endpoint, Limits, ListenOptions, Registry, Security};
 
 use crate::{Client, Error, Home, Result, linked};
 
+#[cfg(all(feature = "bus", feature = "kvstore"))]
+mod copies;
 mod private;
 use private::{Door, Owner};
 
@@ -25,6 +32,8 @@ pub struct Server {
     door: Option<Door>,
     #[cfg(feature = "eventsource")]
     log: Option<Arc<dyn Engine>>,
+    #[cfg(feature = "kvstore")]
+    kv: Option<Arc<dyn sinew_kvstore::Engine>>,
 }
 
 impl Server {
@@ -65,30 +74,56 @@ impl Server {
     /// [`SessionLimits::drain_timeout`]; then closes what is stored, so that the next start is quick.
     ///
     /// # Errors
-    /// `Log` where something could not be stored to the end. Everything is closed all the same.
+    /// `Log`, `Kv` where something could not be stored to the end. Everything is closed all the same.
     pub async fn drain(self) -> Result<()> {
         self.inner.drain().await;
+        let mut closed = Ok(());
         #[cfg(feature = "eventsource")]
         if let Some(log) = self.log {
-            log.close().await?;
+            closed = log.close().await.map_err(Error::from);
         }
-        Ok(())
+        #[cfg(feature = "kvstore")]
+        if let Some(kv) = self.kv {
+            let kv = kv.close().await.map_err(Error::from);
+            closed = closed.and(kv);
+        }
+        closed
     }
 
     /// Waits for the first failure of the storage after which nothing more can be acknowledged: end the server then, and
     /// start it again to find out what is on disk. For ever, where all is well.
     pub async fn failed(&self) -> Error {
-        #[cfg(feature = "eventsource")]
-        if let Some(log) = &self.log {
-            return log.failed().await.into();
-        }
-        std::future::pending().await
+        let log = async {
+            #[cfg(feature = "eventsource")]
+            if let Some(log) = &self.log {
+                return log.failed().await.into();
+            }
+            std::future::pending().await
+        };
+        let kv = async {
+            #[cfg(feature = "kvstore")]
+            if let Some(kv) = &self.kv {
+                return kv.failed().await.into();
+            }
+            std::future::pending().await
+        };
+        first(log, kv).await
     }
 
     /// Cuts every connection at once, as a crash would, and waits until the addresses are free.
     pub async fn abort(self) {
         self.inner.abort().await;
     }
+}
+
+/// Whichever comes first.
+async fn first(one: impl Future<Output = Error>, other: impl Future<Output = Error>) -> Error {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    poll_fn(|cx| match one.as_mut().poll(cx) {
+        Poll::Pending => other.as_mut().poll(cx),
+        ready => ready,
+    })
+    .await
 }
 
 /// What a server is to be, before it starts.
@@ -110,6 +145,10 @@ pub struct ServerBuilder {
     log: Option<LogOn>,
     #[cfg(feature = "eventsource")]
     log_limits: LogLimits,
+    #[cfg(feature = "kvstore")]
+    kv: Option<Arc<dyn sinew_kvstore::Engine>>,
+    #[cfg(feature = "kvstore")]
+    kv_limits: KvLimits,
 }
 
 /// Where the event log is.
@@ -229,6 +268,27 @@ impl ServerBuilder {
         self
     }
 
+    /// Offers a key-value store that is gone when the server ends: its acknowledgements have the level `memory`, and a write
+    /// that requires more is refused.
+    #[cfg(feature = "kvstore")]
+    pub fn kv_in_memory(self) -> Self {
+        self.kv_engine(Arc::new(sinew_kvstore::MemoryEngine::default()))
+    }
+
+    /// Offers a key-value store on this engine.
+    #[cfg(feature = "kvstore")]
+    pub fn kv_engine(mut self, engine: Arc<dyn sinew_kvstore::Engine>) -> Self {
+        self.kv = Some(engine);
+        self
+    }
+
+    /// Other limits of the key-value store than the default ones.
+    #[cfg(feature = "kvstore")]
+    pub fn kv_limits(mut self, limits: KvLimits) -> Self {
+        self.kv_limits = limits;
+        self
+    }
+
     /// Another place to run than a thread of its own.
     pub fn executor(mut self, executor: Executor) -> Self {
         self.executor = executor;
@@ -279,8 +339,18 @@ impl ServerBuilder {
             inner = inner.listen(door.endpoint(), door.listen());
         }
         #[cfg(feature = "bus")]
+        let bus = Arc::new(Broker::new(self.bus_limits));
+        #[cfg(feature = "kvstore")]
+        if let Some(engine) = &self.kv {
+            #[cfg(feature = "bus")]
+            let store = copies::store(&bus, engine.clone(), self.kv_limits);
+            #[cfg(not(feature = "bus"))]
+            let store = Arc::new(sinew_kvstore::Broker::new(engine.clone(), self.kv_limits));
+            inner = inner.service(store);
+        }
+        #[cfg(feature = "bus")]
         {
-            inner = inner.service(Arc::new(Broker::new(self.bus_limits)));
+            inner = inner.service(bus);
         }
         #[cfg(feature = "eventsource")]
         let log: Option<Arc<dyn Engine>> = match self.log.take() {
@@ -301,6 +371,8 @@ impl ServerBuilder {
             door,
             #[cfg(feature = "eventsource")]
             log,
+            #[cfg(feature = "kvstore")]
+            kv: self.kv,
         })
     }
 

@@ -87,6 +87,8 @@ fn options() -> Table {
     all.push(stream_limits());
     #[cfg(feature = "eventsource")]
     all.push(format!("{:?}", sinew::LogLimits::default()));
+    #[cfg(feature = "kvstore")]
+    all.push(format!("{:?}", sinew::kvstore::KvLimits::default()));
     all.iter().flat_map(|debug| fields(debug)).map(|(name, value)| (name.clone(), written(&name, &value))).collect()
 }
 
@@ -112,6 +114,7 @@ fn constants(name: &str) -> Vec<String> {
             "connectors",
             "eventsource",
             "journal",
+            "kvstore",
             "session",
             "transport-api",
             "transport-quic",
@@ -160,7 +163,10 @@ fn what_stands_in_the_table_is_in_the_code() {
         let of_the_log = ["EngineOptions::", "LogLimits::"].iter().any(|of| name.starts_with(of))
             || name.starts_with("StreamConfig::");
         if name.contains("::") {
-            let is_left_out = (of_the_bus && !cfg!(feature = "bus")) || (of_the_log && !cfg!(feature = "eventsource"));
+            let of_the_store = name.starts_with("KvLimits::");
+            let is_left_out = (of_the_bus && !cfg!(feature = "bus"))
+                || (of_the_log && !cfg!(feature = "eventsource"))
+                || (of_the_store && !cfg!(feature = "kvstore"));
             assert!(options.contains_key(&name) || is_left_out, "there is no `{name}`");
             continue;
         }

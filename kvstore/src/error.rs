@@ -192,6 +192,32 @@ pub enum Error {
         /// What it promises.
         level: Level,
     },
+    /// A value is not of the type that it was read as.
+    #[error(
+        "the value of `{key}` at revision {revision}, {bytes} bytes, is no {expected}: {why}; read its `value`, or agree on the type"
+    )]
+    Undecodable {
+        /// The key.
+        key: String,
+        /// The value's revision.
+        revision: u64,
+        /// The type that was asked for.
+        expected: &'static str,
+        /// What is wrong with it.
+        why: String,
+        /// The value's size.
+        bytes: usize,
+    },
+    /// A value cannot be written as CBOR.
+    #[error("a {given} for `{bucket}` cannot be written as CBOR: {why}; put its bytes instead")]
+    Unencodable {
+        /// The bucket.
+        bucket: String,
+        /// The value's type.
+        given: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The session failed.
     #[error(transparent)]
     Session(#[from] sinew_session::Error),

@@ -33,3 +33,15 @@ pub use exchange::{
     EXPORT_LINE_BYTES_MAX, ExchangeError, ExportReader, FileEntry, INITIAL_BYTES_MAX, InitialBucket,
     PICKLEDB_ENTRY_BYTES_MAX, TextValues, TimeLeft, escape_key, read_initial, read_pickledb, unescape_key, write_entry,
 };
+mod protocol;
+pub use protocol::SERVICE;
+mod broker;
+pub use broker::{Broker, Copies, KvLimits};
+mod client;
+pub use client::{Keys, Kv, KvBucket, PutOptions, Scan, Stored, Transaction, WatchFrom, WatchOptions};
+mod watch;
+pub use watch::{Freshness, Watch, WatchEvent};
+mod cached;
+pub use cached::CachedBucket;
+pub mod blocking;
+pub mod recipes;

@@ -1,9 +1,10 @@
 //! What the tests of several crates share: a [`service`](echo) to talk to, a [`network`](net) to break, peers that
-//! misbehave ([`wire`], [`hostile`]), a [policy](rules) to change, and scenarios of the [bus](scenarios) and of the event [`log`] that run over any transport. Not published, and no
-//! part of any program.
+//! misbehave ([`wire`], [`hostile`]), a [policy](rules) to change, and scenarios of the [bus](scenarios), of
+//! the event [`log`] and of the [key-value store](kv) that run over any transport. Not published, and no part of any program.
 
 pub mod echo;
 pub mod hostile;
+pub mod kv;
 pub mod log;
 pub mod memory;
 pub mod net;

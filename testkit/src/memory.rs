@@ -2,6 +2,7 @@
 
 use sinew_bus::Bus;
 use sinew_eventsource::Log;
+use sinew_kvstore::Kv;
 use sinew_session::Server;
 
 use crate::net::Net;
@@ -56,4 +57,25 @@ pub fn bus_of_its_own() -> (Server, Bus) {
 pub fn log_of_its_own() -> (Server, Log) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(log())
+}
+
+/// A server in memory, and a client of its key-value store.
+///
+/// # Panics
+/// If they do not come about.
+pub async fn kv() -> (Server, Kv) {
+    let mut setup = Setup::on(&Net::default(), "mem://example");
+    setup.executor = sinew_session::Executor::Thread;
+    let server = setup.serve_kv().await;
+    let kv = setup.kv(0).await;
+    (server, kv)
+}
+
+/// The same for an example without a runtime: a server in memory, and a client of its key-value store.
+///
+/// # Panics
+/// If they do not come about.
+pub fn kv_of_its_own() -> (Server, Kv) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(kv())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sinew_auth::{Admit, Authorize, AuthorizeEverything, Identity};
 use sinew_bus::{Broker, Bus, BusLimits};
 use sinew_eventsource::{Engine, Log, LogLimits, MemoryEngine};
+use sinew_kvstore::{Kv, KvLimits};
 use sinew_session::{
     Entropy, Executor, Result, Server, ServerBuilder, Service, Session, SessionLimits, SessionOptions,
 };
@@ -214,6 +215,25 @@ impl Setup {
     pub async fn log(&self, number: usize) -> Log {
         let session = self.try_session(number % self.endpoints.len()).await.expect("the server is there");
         Log::new(&session).expect("the first on its session")
+    }
+
+    /// Starts a server with a key-value store in memory.
+    pub async fn serve_kv(&mut self) -> Server {
+        self.serve_kv_on(Arc::new(sinew_kvstore::MemoryEngine::default()), KvLimits::default()).await
+    }
+
+    /// Starts a server with a key-value store on this engine.
+    pub async fn serve_kv_on(&mut self, engine: Arc<dyn sinew_kvstore::Engine>, limits: KvLimits) -> Server {
+        self.serve(vec![Arc::new(sinew_kvstore::Broker::new(engine, limits))]).await
+    }
+
+    /// A client of the key-value store; clients take the endpoints in turn.
+    ///
+    /// # Panics
+    /// If it does not connect.
+    pub async fn kv(&self, number: usize) -> Kv {
+        let session = self.try_session(number % self.endpoints.len()).await.expect("the server is there");
+        Kv::new(&session).expect("the first on its session")
     }
 
     /// A bare connection to endpoint number `index`, below the session.

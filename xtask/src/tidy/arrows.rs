@@ -34,7 +34,17 @@ const OUTSIDE: &[(&str, Option<&[&str]>)] = &[
     // Written as an outsider would: the contract and nothing else.
     ("sinew-transport-unix", Some(&["sinew-transport-api"])),
     // What the tests of several crates share.
-    ("sinew-testkit", Some(&["sinew-auth", "sinew-transport-api", "sinew-session", "sinew-bus", "sinew-eventsource"])),
+    (
+        "sinew-testkit",
+        Some(&[
+            "sinew-auth",
+            "sinew-transport-api",
+            "sinew-session",
+            "sinew-bus",
+            "sinew-eventsource",
+            "sinew-kvstore",
+        ]),
+    ),
     // Measures everything beside everything.
     ("sinew-bench", None),
     ("xtask", Some(&[])),
