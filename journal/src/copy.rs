@@ -66,7 +66,9 @@ impl JournalReader {
         let progress = Progress { bytes_done: 0, bytes_total };
         let mut copy = Copy { files, directory, up_to, progress, tell, mark: None };
         let mut at = first;
-        while at < up_to || copy.mark.is_none() {
+        // One that begins at the end has batches that take no offset.
+        let begins = |at: u64| view.segments.iter().any(|segment| segment.first == at);
+        while at < up_to || copy.mark.is_none() || begins(at) {
             let behind = self.copy_segment(&mut copy, at)?;
             if behind <= at {
                 break;

@@ -116,3 +116,26 @@ fn damage_at_the_end_of_a_copy_is_known_as_such() {
     let report = journal.reader().verify(&mut go_on).expect("verified");
     assert_eq!(report.damaged, [damage]);
 }
+
+#[test]
+fn a_copy_has_what_takes_no_offset_behind_the_last_that_does() {
+    let disk = SimulatedDisk::new(3);
+    let mut journal = open(&disk, "/data/journal");
+    let is_alone =
+        |journal: &Journal| journal.segments().last().is_some_and(|last| last.first == journal.next_offset());
+    // Until it is the first of a segment.
+    for number in 0..100_u64 {
+        let event = PreparedBatch::new(vec![7; 100 + number as usize * 7 % 150], 1, 1).expect("small enough");
+        journal.commit(&mut [event], number).expect("committed");
+        let beside = PreparedBatch::new(number.to_le_bytes().to_vec(), 0, 0).expect("small enough");
+        journal.commit(&mut [beside], number).expect("committed");
+        if number > 0 && is_alone(&journal) {
+            break;
+        }
+    }
+    assert!(is_alone(&journal));
+    let copied = journal.reader().copy_to("/copies/0", u64::MAX, &mut go_on).expect("copied");
+    assert_eq!(copied.next, journal.next_offset());
+    let copy = open(&disk, "/copies/0");
+    assert!(read_all(&copy).iter().map(key).eq(read_all(&journal).iter().map(key)));
+}

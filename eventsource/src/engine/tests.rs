@@ -16,9 +16,11 @@ use crate::{EventBatchBuilder, NewEvent, StreamConfig};
 
 mod basics;
 mod beside;
+mod copies;
 mod crash;
 mod faults;
 mod golden;
+mod imports;
 mod races;
 
 /// Where the data directory is.
