@@ -5,6 +5,21 @@
 // A crate that nothing names is not linked, and with it its transports.
 use sinew as _;
 
+/// The engine in a folder that another one has closed, or is about to have closed: what was left of its last server holds
+/// it until it has ended.
+async fn open_again(data: &std::path::Path) -> std::sync::Arc<dyn sinew_eventsource::Engine> {
+    let opening = async {
+        loop {
+            match sinew_eventsource::JournalEngine::open(data, sinew_eventsource::EngineOptions::default()) {
+                Ok(engine) => return std::sync::Arc::new(engine),
+                Err(error) => assert!(error.to_string().contains("in use"), "{error}"),
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    sinew_testkit::setup::soon("opening the engine", opening).await
+}
+
 /// The scenarios over one endpoint.
 macro_rules! matrix {
     ($name:ident, $secured:expr, $url:expr) => {
@@ -38,6 +53,15 @@ macro_rules! matrix {
                 let server = setup.serve_log_on(engine, LogLimits::default()).await;
                 log::groups(&setup).await;
                 server.drain().await;
+            }
+
+            #[tokio::test]
+            async fn groups_through_ten_restarts() {
+                let (mut setup, engine, directory) = setup(concat!(stringify!($name), "-log-crew"));
+                drop(engine);
+                let data = directory.path().join("data");
+                let seed = sinew_testkit::random::seeds(1)[0];
+                log::groups_through_restarts(&mut setup, async || crate::open_again(&data).await, seed, 10).await;
             }
 
             #[tokio::test]

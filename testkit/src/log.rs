@@ -16,7 +16,9 @@ use crate::rules::Rules;
 use crate::setup::{Setup, soon};
 
 mod bad_input;
+mod group_restarts;
 pub use bad_input::bad_input;
+pub use group_restarts::groups_through_restarts;
 
 const LIMITS: ReadLimits = ReadLimits { bytes_max: 1 << 20, events_max: 1_000 };
 
