@@ -6,6 +6,7 @@ mod program;
 mod auth;
 mod bus;
 mod connect;
+mod connect_kill;
 mod demo;
 mod keys;
 mod log;

@@ -194,6 +194,11 @@ impl Running {
         }
     }
 
+    /// Whether it goes on, as far as is known.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -204,9 +209,10 @@ impl Running {
         self.stdout = closed;
     }
 
-    /// Ends its standard input and waits for its end.
+    /// Ends its standard input and waits for its end, with fresh patience: it may have run for long.
     pub(crate) fn end(mut self) -> Ended {
         drop(self.child.stdin.take());
+        self.deadline = Instant::now() + PATIENCE;
         let mut stdout = Vec::new();
         while let Some(line) = next(&self.stdout, self.deadline) {
             stdout.extend(line);
