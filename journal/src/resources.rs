@@ -49,6 +49,11 @@ impl Resources {
         SHARED.get_or_init(|| Self::new(INDEX_BYTES_MAX, OPEN_FILES_MAX)).clone()
     }
 
+    /// Bytes of the indexes that are in memory now.
+    pub fn index_bytes(&self) -> usize {
+        self.caches().index_bytes
+    }
+
     fn caches(&self) -> MutexGuard<'_, Caches> {
         self.caches.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,8 +150,9 @@ mod tests {
         resources.keep_index((1, 3), index());
         assert!(resources.index((1, 2)).is_none());
         assert!(resources.index((1, 1)).is_some() && resources.index((1, 3)).is_some());
+        assert_eq!(resources.index_bytes(), bytes * 2);
         resources.forget((1, 1));
         resources.forget_owner(1);
-        assert_eq!(resources.caches().index_bytes, 0);
+        assert_eq!(resources.index_bytes(), 0);
     }
 }

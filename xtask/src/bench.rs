@@ -1,5 +1,5 @@
 //! `cargo xtask bench transports`: each transport through the session beside the bare libraries, in one run, as a table.
-//! The comparison with other systems, `bench peers`, is in `peers.rs`.
+//! The comparison with other systems, `bench peers`, is in `peers.rs`, the event log's growth, `bench log`, in `growth.rs`.
 //!
 //! Criterion measures and keeps its figures under `target/criterion`; this chore starts it and reads them back. The
 //! machine is shared with whatever else runs, so ratios within one run count, not absolute figures.
@@ -14,7 +14,7 @@ use xshell::{Shell, cmd};
 
 use crate::Result;
 use crate::metadata::{self, Metadata};
-use crate::peers;
+use crate::{growth, peers};
 
 /// What to compare.
 #[derive(clap::Args)]
@@ -32,6 +32,8 @@ enum What {
     },
     /// Sinew beside NATS, zenoh, raw libzmq and Redis, clients apart from servers; writes docs/BENCHMARKS.md
     Peers(peers::Options),
+    /// One stream of the event log as it grows to 50 M events, and appends over many streams; writes docs/LOG-GROWTH.md
+    Log(growth::Options),
     /// Slow subscribers, idle connections under overload, and hostile peers, against a real server; what was promised
     /// beside what was found
     Stress {
@@ -77,6 +79,7 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
     match &options.what {
         What::Transports { filter } => transports(shell, filter.as_deref()),
         What::Peers(options) => peers::run(shell, options),
+        What::Log(options) => growth::run(shell, options),
         What::Stress { seconds, more } => stress(shell, *seconds, more),
     }
 }
@@ -157,7 +160,8 @@ fn cell(column: &str, estimate: &Estimate) -> String {
     }
 }
 
-fn machine(shell: &Shell) -> Result<String> {
+/// What it was measured on, and how busy that was.
+pub(crate) fn machine(shell: &Shell) -> Result<String> {
     let commit = cmd!(shell, "git rev-parse --short HEAD").quiet().read()?;
     let rustc = cmd!(shell, "rustc --version").quiet().read()?;
     let cores = std::thread::available_parallelism()?;

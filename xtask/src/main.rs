@@ -6,6 +6,7 @@
 mod bench;
 mod ci;
 mod coverage;
+mod growth;
 mod outside;
 mod peers;
 mod tidy;
