@@ -80,7 +80,8 @@ const BUILT_IN: &[Plugin] = &[
     },
     Plugin {
         scheme: "file",
-        about: "lines of a file, gzip when it ends in .gz: file:PATH?format&from&follow; format is record, object or raw",
+        about: "lines of a file, gzip when it ends in .gz: file:PATH?format&subject&subject_field&key_field&from&follow; \
+                to it: file:PATH?format; format is record, object or raw",
         source: Some(file::source::make),
         sink: Some(file::sink::make),
     },
@@ -92,7 +93,7 @@ const BUILT_IN: &[Plugin] = &[
     },
     Plugin {
         scheme: "stdin",
-        about: "lines of standard input: stdin:?format",
+        about: "lines of standard input: stdin:?format&subject&subject_field&key_field",
         source: Some(stream::make_source),
         sink: None,
     },

@@ -27,9 +27,9 @@ pub(crate) mod status;
 Examples:
   sinew connect 'bus:room.>' file:rooms.jsonl.gz              record what is published
   sinew connect file:rooms.jsonl.gz bus: --speed 1            play it again as it was
-  sinew connect 'bus:room.>' log:rooms?create --name rooms    record it into a stream
+  sinew connect 'bus:room.>' 'log:rooms?create' --name rooms  record it into a stream
   sinew connect log:rooms stdout: --from 2026-11-25T16:00:00Z | jq .payload
-  seq 1000 | sinew connect 'stdin:?format=raw&subject=n' log:numbers?create
+  seq 1000 | sinew connect 'stdin:?format=raw&subject=n' 'log:numbers?create'
   sinew connect schemes                                       what there is, with its options
 
 With --name it goes on where it was: each item goes into a stream once, however often it is started again. Into a file a
