@@ -20,7 +20,9 @@ fn paths(disk: &SimulatedDisk, text: &str) -> Vec<std::path::PathBuf> {
 
 #[test]
 fn a_stream_that_is_removed_waits_for_no_copy_of_it() {
-    let engine = engine_on(SimulatedDisk::new(1), &HandClock::new()).expect("opened");
+    let disk = SimulatedDisk::new(1);
+    let engine = engine_on(disk.clone(), &HandClock::new()).expect("opened");
+    disk.create_dir_all(Path::new("/data/copy")).expect("made");
     let stream = engine.open_now(&name("s"), &config()).expect("opened");
     for _ in 0..100 {
         append_now(&stream, append_of(&[vec![0; 300].into()])).expect("appended");
@@ -168,13 +170,15 @@ fn one_at_a_time(disk: &SimulatedDisk) -> JournalEngine {
 #[test]
 fn a_full_disk_does_not_keep_an_idle_stream_open() {
     let disk = SimulatedDisk::new(1);
-    let idle = one_at_a_time(&disk).opened(&name("b")).expect("opened");
+    let engine = one_at_a_time(&disk);
+    let idle = engine.opened(&name("b")).expect("opened");
     let before = disk.calls();
-    idle.close().expect("closed");
+    disk.fail(Fault { kind: FaultKind::NoSpace, call: before, count: u64::MAX });
+    idle.close().expect_err("there is no room for its mark");
     let calls = disk.calls() - before;
     let disk = SimulatedDisk::new(1);
     let engine = one_at_a_time(&disk);
-    // Looking for `a` takes a call or two, too; what it needs of them needs no room.
+    // Looking for `a` takes a call or two before, which need no room.
     disk.fail(Fault { kind: FaultKind::NoSpace, call: disk.calls(), count: calls });
     let read = read_all(&engine.opened(&name("a")).expect("it has nothing to do with it"), 0, &ALL).expect("readable");
     assert_eq!(read.len(), 1);
@@ -248,8 +252,7 @@ fn a_file_of_which_nothing_can_be_read_does_not_stop_compaction() {
     let segments = paths(&disk, ".segment");
     let lost = segments[segments.len() / 2].clone();
     let bytes = disk.contents(&lost).expect("there");
-    // Its head alone is left.
-    disk.damage(&lost, [&bytes[..64], &vec![0xff; bytes.len() - 64]].concat());
+    disk.damage(&lost, vec![0xff; bytes.len()]);
     disk.delete(&lost.with_extension("index"));
     let engine = engine_on(disk, &clock).expect("opened");
     let stream = engine.open_now(&name("s"), &config).expect("opened");
@@ -273,6 +276,8 @@ struct SlowState {
     together: Option<HashSet<std::thread::ThreadId>>,
     /// Syncs of snapshots wait until they are let go.
     holds_snapshots: bool,
+    /// One does.
+    is_holding: bool,
 }
 
 #[derive(Debug)]
@@ -291,10 +296,22 @@ impl Slow {
         self.changed.notify_all();
     }
 
+    /// Waits until a snapshot is held up.
+    fn until_it_holds(&self) {
+        let waits = |state: &mut SlowState| !state.is_holding;
+        let patience = Duration::from_secs(60);
+        let waited = self.changed.wait_timeout_while(locked(&self.state), patience, waits).expect("no panic");
+        assert!(!waited.1.timed_out(), "no snapshot is written");
+    }
+
     fn wait(&self, is_snapshot: bool) {
         let mut state = locked(&self.state);
         if let Some(together) = &mut state.together {
             together.insert(std::thread::current().id());
+            self.changed.notify_all();
+        }
+        if is_snapshot && state.holds_snapshots {
+            state.is_holding = true;
             self.changed.notify_all();
         }
         let waits = |state: &mut SlowState| {
@@ -412,6 +429,7 @@ fn appends_go_on_while_producers_are_saved() {
     slow.change(|state| state.holds_snapshots = true);
     std::thread::scope(|scope| {
         let saving = scope.spawn(|| stream.maintain(&mut |_| true));
+        slow.until_it_holds();
         append_now(&stream, append_of(&["event".into()])).expect("appended");
         slow.change(|state| state.holds_snapshots = false);
         saving.join().expect("no panic").expect("saved");
