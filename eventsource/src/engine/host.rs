@@ -1,8 +1,8 @@
 //! What all streams of one data directory share: the directory itself, clocks, bounds, and the first failure.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sinew_journal::{DataDirectory, Files};
@@ -87,7 +87,7 @@ impl Clock for SystemClock {
 /// What the streams of one data directory share.
 #[derive(Debug)]
 pub(crate) struct Host {
-    pub(crate) directory: DataDirectory,
+    pub(crate) directory: Arc<DataDirectory>,
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) options: EngineOptions,
     watch: Mutex<ClockWatch>,
@@ -96,7 +96,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(directory: DataDirectory, clock: Box<dyn Clock>, options: EngineOptions) -> Self {
+    pub(crate) fn new(directory: Arc<DataDirectory>, clock: Box<dyn Clock>, options: EngineOptions) -> Self {
         let watch = Mutex::default();
         Self { directory, clock, options, watch, queued: AtomicUsize::new(0), failed: watch::channel(None).0 }
     }

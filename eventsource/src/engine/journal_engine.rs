@@ -39,7 +39,7 @@ pub(super) struct Inner {
     pub(super) host: Arc<Host>,
     table: Mutex<Table>,
     maintenance: Maintenance,
-    pub(super) committer: Committer,
+    pub(super) committer: Arc<Committer>,
 }
 
 #[derive(Debug, Default)]
@@ -97,9 +97,24 @@ impl JournalEngine {
     /// # Errors
     /// `Storage`: the directory is in use, of a newer version, or cannot be read.
     pub fn open(path: impl AsRef<Path>, options: EngineOptions) -> Result<Self> {
-        let maintenance = Maintenance::start(options.maintenance_interval);
-        let maintenance = maintenance.map_err(|error| storage_of("", format!("no thread for upkeep: {error}")))?;
+        let maintenance = Self::maintenance(&options)?;
         Self::open_on(Arc::new(Disk), path.as_ref(), options, Box::<SystemClock>::default(), maintenance)
+    }
+
+    /// The same in a data directory and with a committer that others use too; the option for the committer's threads has
+    /// no meaning then.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in(directory: Arc<DataDirectory>, committer: Arc<Committer>, options: EngineOptions) -> Result<Self> {
+        let maintenance = Self::maintenance(&options)?;
+        let host = Arc::new(Host::new(directory, Box::<SystemClock>::default(), options));
+        Self::with(host, committer, maintenance)
+    }
+
+    fn maintenance(options: &EngineOptions) -> Result<Maintenance> {
+        let maintenance = Maintenance::start(options.maintenance_interval);
+        maintenance.map_err(|error| storage_of("", format!("no thread for upkeep: {error}")))
     }
 
     pub(crate) fn open_on(
@@ -112,7 +127,11 @@ impl JournalEngine {
         let failed = |error: sinew_journal::Error| super::explain("*", error);
         let directory = DataDirectory::open(files, path).map_err(failed)?;
         let committer = Committer::new(options.committer_threads).map_err(failed)?;
-        let host = Arc::new(Host::new(directory, clock, options));
+        let host = Arc::new(Host::new(Arc::new(directory), clock, options));
+        Self::with(host, Arc::new(committer), maintenance)
+    }
+
+    fn with(host: Arc<Host>, committer: Arc<Committer>, maintenance: Maintenance) -> Result<Self> {
         let names = find_streams(&host)?;
         let table = Mutex::new(Table { names, ..Table::default() });
         let inner = Arc::new(Inner { host, table, maintenance, committer });

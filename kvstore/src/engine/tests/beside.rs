@@ -112,3 +112,23 @@ async fn writes_that_wait_for_the_table_are_stored_as_it_gets_on() {
     assert_eq!(bucket.info().await.expect("there").keys, 800);
     engine.close().await.expect("closed");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_and_a_committer_are_shared() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let directory = sinew_journal::DataDirectory::open(Arc::new(sinew_journal::Disk), folder.path()).expect("opened");
+    let (directory, committer) = (Arc::new(directory), Arc::new(sinew_journal::Committer::new(2).expect("threads")));
+    let engine = JournalEngine::open_in(directory.clone(), committer, KvEngineOptions::default()).expect("opened");
+    engine.create(&name("b"), &BucketConfig::default()).await.expect("created");
+    let bucket = engine.bucket(&name("b")).await.expect("opened");
+    assert_eq!(written(&*bucket, put("a", "1")).await.expect("put").revisions, [1]);
+    engine.close().await.expect("closed");
+    drop((bucket, engine));
+    // It is still ours.
+    assert!(JournalEngine::open(folder.path(), KvEngineOptions::default()).is_err());
+    drop(directory);
+    let engine = JournalEngine::open(folder.path(), KvEngineOptions::default()).expect("opened again");
+    let bucket = engine.bucket(&name("b")).await.expect("opened");
+    assert_eq!(bucket.load(&[key("a")]).await.expect("read")[0].as_ref().expect("there").value, "1");
+    engine.close().await.expect("closed");
+}
