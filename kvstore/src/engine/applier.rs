@@ -8,14 +8,16 @@ use std::sync::PoisonError;
 
 use super::locked;
 use super::row::{self, Meta};
-use super::shown::{InTable, Waiting};
+use super::shown::{InTable, Waiting, memory_of};
 use super::store::RowChange;
 use super::stored_bucket::StoredBucket;
 use crate::planted::is_planted;
 use crate::{Key, Result};
 
-/// Rows of a piece: while it is taken, readers of the table wait. Tests see generations that were taken in part.
-const PIECE_ROWS: usize = if cfg!(test) { 2 } else { 256 };
+/// Rows of a piece: while it is taken, readers of the table wait.
+const PIECE_ROWS: usize = 256;
+/// So small in tests that they see generations that were taken in part.
+const ROWS: usize = if cfg!(test) { 2 } else { PIECE_ROWS };
 
 impl StoredBucket {
     /// Takes everything that waits into the table, and wakes the writes that wait for room.
@@ -41,7 +43,7 @@ impl StoredBucket {
         let Ok(table) = self.table() else { return Ok(false) };
         let mut rest = generation.iter();
         loop {
-            let (rows, next) = piece(&mut rest, &meta);
+            let (rows, next, bytes) = piece(&mut rest, &meta);
             let is_last = rest.len() == 0;
             let next = Meta { revision: if is_last { revision } else { next.revision }, ..next };
             let next = if is_planted("position before the rows") { Meta { revision, ..next } } else { next };
@@ -52,19 +54,26 @@ impl StoredBucket {
             if is_last {
                 break;
             }
+            locked(&self.shown).make_room(bytes);
+            self.wake_waiting();
         }
         locked(&self.shown).end_applying();
+        self.wake_waiting();
+        Ok(true)
+    }
+
+    /// Writes may have waited for room.
+    fn wake_waiting(&self) {
         if !self.inbox.is_empty() {
             self.wake();
         }
-        Ok(true)
     }
 }
 
-/// The next rows, and what the table has once they are in it.
-fn piece<'a>(rest: &mut impl Iterator<Item = (&'a Key, &'a Waiting)>, meta: &Meta) -> (Vec<RowChange>, Meta) {
-    let (mut rows, mut meta) = (Vec::new(), *meta);
-    for (key, waiting) in rest.take(PIECE_ROWS) {
+/// The next rows, what the table has once they are in it, and the bytes of memory that they took.
+fn piece<'a>(rest: &mut impl Iterator<Item = (&'a Key, &'a Waiting)>, meta: &Meta) -> (Vec<RowChange>, Meta, usize) {
+    let (mut rows, mut meta, mut memory) = (Vec::new(), *meta, 0);
+    for (key, waiting) in rest.take(ROWS) {
         let after = InTable::of(key, waiting.stored.as_ref());
         for (of, sign) in [(waiting.in_table, -1_i64), (after, 1)] {
             let Some(bytes) = of.bytes else { continue };
@@ -73,8 +82,9 @@ fn piece<'a>(rest: &mut impl Iterator<Item = (&'a Key, &'a Waiting)>, meta: &Met
             counts.bytes = counts.bytes.saturating_add_signed(sign * bytes as i64);
             meta.expiring = meta.expiring.saturating_add_signed(sign * i64::from(of.expires));
         }
+        memory += memory_of(key, waiting.stored.as_ref());
         let row = waiting.stored.as_ref().map(row::encode);
         rows.push((bytes::Bytes::copy_from_slice(key.as_bytes()), row));
     }
-    (rows, meta)
+    (rows, meta, memory)
 }

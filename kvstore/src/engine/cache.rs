@@ -7,7 +7,7 @@ use crate::Key;
 use crate::table::Stored;
 
 /// What an entry takes beside its key and value, about.
-const ENTRY_BYTES: usize = 256;
+const ENTRY_BYTES: usize = 400;
 /// No entry takes more than this part of the cache.
 const PART_MAX: usize = 8;
 

@@ -24,13 +24,15 @@ pub struct KvEngineOptions {
     /// Bytes that wait to be stored in all buckets. Default 128 MiB.
     pub queued_bytes_total_max: usize,
     /// Newest values of one bucket that are committed and not yet in its table, in bytes of memory; beyond, writes wait in
-    /// the queue. What a burst may have that is faster than the table. Default 32 MiB.
+    /// the queue. What a burst may have that is faster than the table; while it is taken there, twice as much may be in
+    /// memory. Default 16 MiB.
     pub overlay_bytes_max: usize,
     /// Hot values of one bucket that are read without the disk, in bytes of memory. Default 16 MiB.
     pub cache_bytes_max: usize,
     /// Newest changes of one bucket that are kept in memory, so that who watches needs no disk, in bytes. Default 1 MiB.
     pub tail_bytes_max: usize,
-    /// Pages of the table, of all buckets, that are kept in memory, in bytes. Default 16 MiB.
+    /// Pages of the table, of all buckets, that are kept in memory, in bytes; they take
+    /// several times as much unpacked. Default 8 MiB.
     pub table_cache_bytes_max: usize,
     /// Bytes of one file of a bucket's journal: what compaction works on piece by piece. Default 32 MiB.
     pub segment_bytes_max: u64,
@@ -45,10 +47,10 @@ impl Default for KvEngineOptions {
             buckets_max: 1_000,
             queued_bytes_max: 16 << 20,
             queued_bytes_total_max: 128 << 20,
-            overlay_bytes_max: 32 << 20,
+            overlay_bytes_max: 16 << 20,
             cache_bytes_max: 16 << 20,
             tail_bytes_max: 1 << 20,
-            table_cache_bytes_max: 16 << 20,
+            table_cache_bytes_max: 8 << 20,
             segment_bytes_max: 32 << 20,
             maintenance_interval: Duration::from_secs(30),
         }

@@ -243,6 +243,9 @@ impl Inner {
 
     fn create(&self, name: &ResourceName, config: &BucketConfig) -> Result<BucketInfo> {
         check_config(name.as_str(), config)?;
+        if !self.is_there(name) {
+            self.check_count()?;
+        }
         let slot = self.slot(name)?;
         let mut open = locked(&slot.open);
         if self.is_there(name) {
@@ -278,7 +281,20 @@ impl Inner {
     }
 
     fn delete(&self, name: &ResourceName) -> Result<()> {
+        if !self.is_there(name) {
+            return Err(Self::unknown(name));
+        }
         let slot = self.slot(name)?;
+        let deleted = self.delete_in(name, &slot);
+        // Names that are used once and never again must not add up; whoever still waits for this one keeps it.
+        let mut list = locked(&self.list);
+        if Arc::strong_count(&slot) == 2 && !list.names.contains(name) {
+            list.slots.remove(name);
+        }
+        deleted
+    }
+
+    fn delete_in(&self, name: &ResourceName, slot: &Slot) -> Result<()> {
         let mut open = locked(&slot.open);
         if !self.is_there(name) {
             return Err(Self::unknown(name));
@@ -290,9 +306,10 @@ impl Inner {
         }
         locked(&self.list).names.remove(name);
         Folder::new(&self.host, name).remove(&self.host)?;
-        // What is left of it is known by its number, and removed when the name is used again.
-        if let Err(error) = self.tables.wait()?.remove(&encode_name(name)) {
-            tracing::warn!(bucket = %name, why = error.0, "the table of a deleted bucket could not be removed");
+        // What is left of it is known by its number, and removed at the next start or when the name is used again.
+        let removed = self.tables.wait().map_err(|error| error.to_string());
+        if let Err(why) = removed.and_then(|tables| tables.remove(&encode_name(name)).map_err(|error| error.0)) {
+            tracing::warn!(bucket = %name, why, "the table of a deleted bucket could not be removed");
         }
         Ok(())
     }

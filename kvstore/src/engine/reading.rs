@@ -19,6 +19,8 @@ use crate::{ChangePage, Entry, Error, Found, Key, Page, PageLimits, Range, Resul
 /// Bytes that are asked of the journal at one time, where one change follows another.
 const READ_BYTES: usize = 64 << 10;
 
+/// What lies so near behind what was read is read on to, not looked up.
+const NEAR_OFFSETS: u64 = 512;
 /// What is not there at the first look was superseded, and is there at one of the next; or it is lost.
 const LOOKS_MAX: usize = 100;
 
@@ -86,7 +88,12 @@ impl StoredBucket {
                     Read::Wait => return Ok(Read::Wait),
                 },
             };
-            let Some(stored) = values.filled(stored)? else { return Ok(Read::Again) };
+            let mut stored = stored;
+            if let Some(stored) = &mut stored
+                && !values.fill(stored)?
+            {
+                return Ok(Read::Again);
+            }
             if is_from_table {
                 let mut shown = self.living()?;
                 // What waits is newer: it came since.
@@ -317,17 +324,23 @@ impl Draft {
     }
 
     fn page(self, bucket: &StoredBucket, revision: u64) -> Result<Read<Page>> {
-        let (mut values, mut entries) = (Values::new(bucket), Vec::with_capacity(self.found.len()));
-        for (key, stored) in self.found {
-            if self.limits.keys_only {
-                let live = stored.live.as_ref().expect("only these are taken");
-                entries.push(stored.entry_with(&key, live, Bytes::new()));
-                continue;
+        let Self { mut found, limits, more, .. } = self;
+        if !limits.keys_only {
+            // In the order in which they stand in the journal, so that one read serves many.
+            let mut order: Vec<_> = (0..found.len()).collect();
+            order.sort_unstable_by_key(|at| found[*at].1.revision);
+            let mut values = Values::new(bucket);
+            for at in order {
+                if !values.fill(&mut found[at].1)? {
+                    return Ok(Read::Again);
+                }
             }
-            let Some(stored) = values.filled(Some(stored))? else { return Ok(Read::Again) };
-            entries.extend(stored.and_then(|stored| stored.entry(&key)));
         }
-        Ok(Read::Done(Page { entries, more: self.more, revision }))
+        let entry = |(key, stored): (Key, Stored)| match &stored.live {
+            Some(live) if limits.keys_only => Some(stored.entry_with(&key, live, Bytes::new())),
+            _ => stored.entry(&key),
+        };
+        Ok(Read::Done(Page { entries: found.into_iter().filter_map(entry).collect(), more, revision }))
     }
 }
 
@@ -347,8 +360,9 @@ impl<'a> Values<'a> {
         let offset = revision - 1;
         let has = |batch: &BatchView| (batch.header.base_offset..batch.header.next_offset()).contains(&offset);
         if !self.batches.iter().any(has) {
-            // The first look is for one value, those behind it are for more.
-            let bytes = if self.batches.is_empty() { 1 } else { READ_BYTES };
+            let behind = self.batches.last().map(|batch| batch.header.next_offset());
+            let is_near = behind.is_some_and(|behind| (behind..behind + NEAR_OFFSETS).contains(&offset));
+            let bytes = if is_near { READ_BYTES } else { 1 };
             self.batches = self.bucket.reader().read(offset, bytes).map_err(|error| match error {
                 JournalError::Damaged(_) => {
                     self.bucket.unreadable(revision, "they are damaged; restore it from a backup")
@@ -359,18 +373,17 @@ impl<'a> Values<'a> {
         Ok(self.batches.iter().find(|batch| has(batch)))
     }
 
-    /// What is stored with its value; `None` when that has gone meanwhile.
-    fn filled(&mut self, stored: Option<Stored>) -> Result<Option<Option<Stored>>> {
-        let Some(mut stored) = stored else { return Ok(Some(None)) };
+    /// Puts the value where it is not yet; `false` when it has gone meanwhile.
+    fn fill(&mut self, stored: &mut Stored) -> Result<bool> {
         let revision = stored.revision;
-        let Some(Live { value: of @ Value::Journal(_), .. }) = &mut stored.live else { return Ok(Some(Some(stored))) };
+        let Some(Live { value: of @ Value::Journal(_), .. }) = &mut stored.live else { return Ok(true) };
         let bucket = self.bucket;
-        let Some(batch) = self.batch(revision)? else { return Ok(None) };
+        let Some(batch) = self.batch(revision)? else { return Ok(false) };
         let found = value(batch.body.clone(), batch.header.base_offset, revision);
-        let Some(found) = found.map_err(|why| bucket.unreadable(revision, why))? else { return Ok(None) };
+        let Some(found) = found.map_err(|why| bucket.unreadable(revision, why))? else { return Ok(false) };
         // It is kept for long, and lies in the buffer of a read.
         *of = Value::Here(Bytes::copy_from_slice(&found));
-        Ok(Some(Some(stored)))
+        Ok(true)
     }
 
     /// A change as it was written.

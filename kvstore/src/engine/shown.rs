@@ -14,7 +14,7 @@ use crate::table::{ChangedKey, Counts, Deadline, Expiry, Stored};
 use crate::{Change, ChangePage, Entry, Key, PageLimits, Revision};
 
 /// What an entry of the overlay takes beside its key and value, about.
-const WAITING_BYTES: usize = 256;
+const WAITING_BYTES: usize = 400;
 /// What a change takes in the tail beside its key and value, about.
 const CHANGE_BYTES: usize = 128;
 
@@ -78,7 +78,7 @@ pub(super) struct Shown {
     pub(super) ended: bool,
 }
 
-fn memory_of(key: &Key, stored: Option<&Stored>) -> usize {
+pub(super) fn memory_of(key: &Key, stored: Option<&Stored>) -> usize {
     WAITING_BYTES + key.as_bytes().len() + stored.map_or(0, Stored::memory)
 }
 
@@ -212,6 +212,11 @@ impl Shown {
             self.older_revision = self.revision;
         }
         Some((self.older.clone(), self.older_revision))
+    }
+
+    /// So much of it is in the table: as much may come in its place. It is let go with the rest.
+    pub(super) fn make_room(&mut self, bytes: usize) {
+        self.older_bytes = self.older_bytes.saturating_sub(bytes);
     }
 
     /// It is in the table.

@@ -74,8 +74,8 @@ fn key(text: &str) -> Key {
 fn small() -> KvEngineOptions {
     KvEngineOptions {
         committer_threads: 0,
-        overlay_bytes_max: 4_000,
-        cache_bytes_max: 6_000,
+        overlay_bytes_max: 6_000,
+        cache_bytes_max: 9_000,
         tail_bytes_max: 1_500,
         segment_bytes_max: 4_096,
         ..KvEngineOptions::default()
