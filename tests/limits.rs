@@ -89,6 +89,7 @@ fn options() -> Table {
     all.push(format!("{:?}", sinew::LogLimits::default()));
     #[cfg(feature = "kvstore")]
     all.push(format!("{:?}", sinew::kvstore::KvLimits::default()));
+    all.push(format!("{:?}", sinew_kvstore::KvEngineOptions::default()));
     all.iter().flat_map(|debug| fields(debug)).map(|(name, value)| (name.clone(), written(&name, &value))).collect()
 }
 
