@@ -17,6 +17,10 @@ pub enum Error {
     #[cfg(feature = "bus")]
     #[error(transparent)]
     Bus(#[from] sinew_bus::Error),
+    /// The data directory cannot be used.
+    #[cfg(any(feature = "eventsource", feature = "kvstore"))]
+    #[error(transparent)]
+    Data(#[from] sinew_journal::Error),
     /// The event log could not do it.
     #[cfg(feature = "eventsource")]
     #[error(transparent)]

@@ -1,7 +1,7 @@
 //! The server: listeners of any transports, and behind them every service of this build.
 
 use std::future::poll_fn;
-#[cfg(feature = "eventsource")]
+#[cfg(any(feature = "eventsource", feature = "kvstore"))]
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use sinew_auth::{Admit, AdmitEveryone, Authorize, AuthorizeEverything, Identity,
 #[cfg(feature = "bus")]
 use sinew_bus::{Broker, BusLimits};
 #[cfg(feature = "eventsource")]
-use sinew_eventsource::{Engine, EngineOptions, JournalEngine, LogLimits, MemoryEngine};
+use sinew_eventsource::{Engine, LogLimits, MemoryEngine};
 #[cfg(feature = "kvstore")]
 use sinew_kvstore::KvLimits;
 use sinew_session::{Executor, SessionLimits};
@@ -21,6 +21,8 @@ use crate::{Client, Error, Home, Result, linked};
 
 #[cfg(all(feature = "bus", feature = "kvstore"))]
 mod copies;
+#[cfg(any(feature = "eventsource", feature = "kvstore"))]
+mod data;
 mod private;
 use private::{Door, Owner};
 
@@ -141,22 +143,16 @@ pub struct ServerBuilder {
     own_clients: bool,
     #[cfg(feature = "bus")]
     bus_limits: BusLimits,
+    #[cfg(any(feature = "eventsource", feature = "kvstore"))]
+    data: Option<PathBuf>,
     #[cfg(feature = "eventsource")]
-    log: Option<LogOn>,
+    log: Option<Arc<dyn Engine>>,
     #[cfg(feature = "eventsource")]
     log_limits: LogLimits,
     #[cfg(feature = "kvstore")]
     kv: Option<Arc<dyn sinew_kvstore::Engine>>,
     #[cfg(feature = "kvstore")]
     kv_limits: KvLimits,
-}
-
-/// Where the event log is.
-#[cfg(feature = "eventsource")]
-#[derive(Debug)]
-enum LogOn {
-    Data(PathBuf),
-    Engine(Arc<dyn Engine>),
 }
 
 /// How the server proves who it is.
@@ -240,10 +236,10 @@ impl ServerBuilder {
     }
 
     /// Keeps what is to last in this directory, which is made where it is missing and which one server has at a time, and
-    /// offers an event log there.
-    #[cfg(feature = "eventsource")]
+    /// offers an event log and a key-value store there, where they are given no engine of their own.
+    #[cfg(any(feature = "eventsource", feature = "kvstore"))]
     pub fn data(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.log = Some(LogOn::Data(directory.into()));
+        self.data = Some(directory.into());
         self
     }
 
@@ -257,7 +253,7 @@ impl ServerBuilder {
     /// Offers an event log on this engine.
     #[cfg(feature = "eventsource")]
     pub fn log_engine(mut self, engine: Arc<dyn Engine>) -> Self {
-        self.log = Some(LogOn::Engine(engine));
+        self.log = Some(engine);
         self
     }
 
@@ -269,7 +265,7 @@ impl ServerBuilder {
     }
 
     /// Offers a key-value store that is gone when the server ends: its acknowledgements have the level `memory`, and a write
-    /// that requires more is refused.
+    /// that requires more is refused. Without this, a data directory or an engine there is no key-value store.
     #[cfg(feature = "kvstore")]
     pub fn kv_in_memory(self) -> Self {
         self.kv_engine(Arc::new(sinew_kvstore::MemoryEngine::default()))
@@ -305,7 +301,8 @@ impl ServerBuilder {
     ///
     /// # Errors
     /// `NothingToListenOn`; `Endpoint` and `FeatureOff` for a URL that cannot be used; `File` where keys or the allowlist
-    /// are not; `Log` where the data directory cannot be used, or another server has it; `Session` for the first listener that cannot be bound. Nothing listens then.
+    /// are not; `Data`, `Log` and `Kv` where the data directory cannot be used, or another server has it; `Session` for the
+    /// first listener that cannot be bound. Nothing listens then.
     pub async fn start(mut self) -> Result<Server> {
         if self.listen.is_empty() {
             return Err(Error::NothingToListenOn);
@@ -338,6 +335,18 @@ impl ServerBuilder {
         if let Some(door) = &door {
             inner = inner.listen(door.endpoint(), door.listen());
         }
+        #[cfg(any(feature = "eventsource", feature = "kvstore"))]
+        if let Some(directory) = self.data.take() {
+            let data = data::Data::open(&directory)?;
+            #[cfg(feature = "eventsource")]
+            if self.log.is_none() {
+                self.log = Some(data.log()?);
+            }
+            #[cfg(feature = "kvstore")]
+            if self.kv.is_none() {
+                self.kv = Some(data.kv()?);
+            }
+        }
         #[cfg(feature = "bus")]
         let bus = Arc::new(Broker::new(self.bus_limits));
         #[cfg(feature = "kvstore")]
@@ -353,16 +362,24 @@ impl ServerBuilder {
             inner = inner.service(bus);
         }
         #[cfg(feature = "eventsource")]
-        let log: Option<Arc<dyn Engine>> = match self.log.take() {
-            None => None,
-            Some(LogOn::Engine(engine)) => Some(engine),
-            Some(LogOn::Data(directory)) => Some(Arc::new(JournalEngine::open(directory, EngineOptions::default())?)),
-        };
-        #[cfg(feature = "eventsource")]
-        if let Some(engine) = &log {
+        if let Some(engine) = &self.log {
             inner = inner.service(Arc::new(sinew_eventsource::Broker::new(engine.clone(), self.log_limits)));
         }
-        let inner = inner.start().await?;
+        let inner = match inner.start().await {
+            Ok(inner) => inner,
+            Err(error) => {
+                // What was opened is closed, so that another attempt finds the data directory free.
+                #[cfg(feature = "eventsource")]
+                if let Some(log) = self.log {
+                    let _ = log.close().await;
+                }
+                #[cfg(feature = "kvstore")]
+                if let Some(kv) = self.kv {
+                    let _ = kv.close().await;
+                }
+                return Err(error.into());
+            }
+        };
         let with_key = |endpoint: &Endpoint| key.map_or_else(|| endpoint.clone(), |key| endpoint.with_key(key));
         Ok(Server {
             // Without the door, which nobody else can use.
@@ -370,7 +387,7 @@ impl ServerBuilder {
             inner,
             door,
             #[cfg(feature = "eventsource")]
-            log,
+            log: self.log,
             #[cfg(feature = "kvstore")]
             kv: self.kv,
         })
