@@ -9,6 +9,8 @@ mod connect;
 mod connect_kill;
 mod demo;
 mod keys;
+mod kv;
+mod kv_kill;
 mod log;
 mod log_kill;
 mod publish_subscribe;

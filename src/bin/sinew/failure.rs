@@ -4,9 +4,10 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use sinew::connectors::Error as ConnectorError;
+use sinew::kvstore::Error as KvError;
 use sinew::{BusError, LogError, SessionError};
 
-use crate::log::DamageFound;
+use crate::kv::KeyMissing;
 
 /// Of a command.
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -42,6 +43,24 @@ impl std::fmt::Display for StorageFailed {
 
 impl Error for StorageFailed {}
 
+/// `verify` found something: an exit code of its own.
+#[derive(Debug)]
+pub(crate) struct DamageFound {
+    /// Of what: stream, bucket.
+    pub(crate) kind: &'static str,
+    pub(crate) count: usize,
+}
+
+impl std::fmt::Display for DamageFound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { kind, count } = self;
+        let what = if *count == 1 { format!("a {kind} is") } else { format!("{count} {kind}s are") };
+        write!(f, "{what} damaged; nothing was changed: what is whole can be read, what is not, a backup has")
+    }
+}
+
+impl Error for DamageFound {}
+
 /// What a script can tell apart; the list is in the help.
 pub(crate) fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
     if error.is::<StorageFailed>() {
@@ -49,6 +68,9 @@ pub(crate) fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
     }
     if error.is::<DamageFound>() {
         return ExitCode::from(8);
+    }
+    if error.is::<KeyMissing>() {
+        return ExitCode::from(10);
     }
     let outer = error.downcast_ref::<sinew::Error>();
     let connector = error.downcast_ref::<ConnectorError>();
@@ -60,6 +82,18 @@ pub(crate) fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
         (Some(sinew::Error::Log(error)), _) | (_, Some(ConnectorError::Log(error))) => Some(error),
         _ => None,
     });
+    let kv = error.downcast_ref::<KvError>().or(match outer {
+        Some(sinew::Error::Kv(error)) => Some(error),
+        _ => None,
+    });
+    if let Some(error) = kv {
+        return ExitCode::from(match error {
+            KvError::Session(SessionError::Timeout { .. }) => 5,
+            KvError::Denied { .. } => 6,
+            KvError::Conflict { .. } => 9,
+            _ => 1,
+        });
+    }
     ExitCode::from(match (bus, log) {
         (Some(BusError::NoResponders { .. }), _) => 3,
         (Some(BusError::ResponderFailed { .. } | BusError::ResponderLost { .. }), _) => 4,

@@ -1,21 +1,18 @@
 //! `sinew log`: streams of the event log, from the shell. One file in `log/` for what belongs together.
 
 use clap::{Args, Subcommand};
-use sinew::{Client, ResourceName};
 
-use crate::connection::ConnectionOptions;
 use crate::failure::Outcome;
 
 mod append;
 mod groups;
 mod maintain;
-mod progress;
 mod read;
 mod shown;
 mod streams;
-mod units;
 
-pub(crate) use maintain::DamageFound;
+pub(crate) use maintain::{called_as, whole};
+pub(crate) use shown::{object_line, table};
 
 /// Keep streams of events: append, read, follow, look after them
 ///
@@ -92,25 +89,4 @@ impl LogCommand {
             Self::Import(import) => import.run().await,
         }
     }
-}
-
-/// What every command has that asks a server and answers with a text.
-#[derive(Debug, Args)]
-struct Options {
-    /// Write JSON, one object a line
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    connection: ConnectionOptions,
-}
-
-impl Options {
-    async fn client(&self) -> Outcome<Client> {
-        self.connection.connect().await
-    }
-}
-
-/// A name of a stream, a group or a producer.
-fn name(text: &str) -> Result<ResourceName, String> {
-    ResourceName::try_from(text).map_err(|error| error.to_string())
 }

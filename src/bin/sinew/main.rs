@@ -12,17 +12,21 @@ mod demo;
 mod failure;
 mod format;
 mod keys;
+mod kv;
 mod log;
+mod options;
 mod output;
 mod payload;
+mod progress;
 mod publish;
 mod reply;
 mod request;
 mod serve;
 mod signals;
 mod subscribe;
+mod units;
 
-/// Programs share a message bus and an event log over ZeroMQ, QUIC or a transport of your own, encrypted and authenticated
+/// Programs share a message bus, a key-value store and an event log over ZeroMQ, QUIC or a transport of your own, encrypted and authenticated
 /// by one key.
 ///
 /// Begin with `sinew demo`. Then, in three terminals: `sinew serve`, `sinew sub 'news.>'`, `sinew pub news.today hello`.
@@ -40,17 +44,18 @@ Environment:
               Server and clients of one account find each other's keys there.
 
 Exit codes:
-  0  done; for `serve`, `sub`, `reply`, `connect` and `log tail` also: ended by SIGINT or SIGTERM, or nobody reads
-     the output any more
-  1  failed; standard error says what, why, and the next step
-  2  the command line could not be understood
-  3  `request`: nobody responds to the subject
-  4  `request`: the responder failed, or was lost with the request
-  5  no answer in time
-  6  the server's policy does not permit it
-  7  `serve`: the storage failed, and nothing more could be acknowledged
-  8  `log verify`: damage was found
-  9  `log append --expected-offset`: somebody else was faster";
+  0   done; for `serve`, `sub`, `reply`, `connect`, `log tail` and `kv watch` also: ended by SIGINT or SIGTERM, or
+      nobody reads the output any more
+  1   failed; standard error says what, why, and the next step
+  2   the command line could not be understood
+  3   `request`: nobody responds to the subject
+  4   `request`: the responder failed, or was lost with the request
+  5   no answer in time
+  6   the server's policy does not permit it
+  7   `serve`: the storage failed, and nothing more could be acknowledged
+  8   `log verify`, `kv bucket verify`: damage was found
+  9   `log append --expected-offset`, `kv create`, `kv update` and the like: somebody else was faster
+  10  `kv get` and the like: there is no such key";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -61,6 +66,7 @@ enum Command {
     Reply(reply::Reply),
     Bus(bus::Bus),
     Connect(Box<connect::Connect>),
+    Kv(kv::Kv),
     Log(log::Log),
     Keys(keys::Keys),
     Auth(auth::Auth),
@@ -78,6 +84,7 @@ fn main() -> ExitCode {
         Command::Reply(reply) => reply.run(),
         Command::Bus(bus) => bus.run(),
         Command::Connect(connect) => connect.run(),
+        Command::Kv(kv) => kv.run(),
         Command::Log(log) => log.run(),
         Command::Keys(keys) => keys.run(),
         Command::Auth(auth) => auth.run(),

@@ -13,6 +13,7 @@ use crate::signals::{Signals, end_of_stdin};
 
 mod connectors;
 mod greeting;
+mod initial;
 mod listeners;
 mod memory;
 mod open_files;
@@ -38,9 +39,12 @@ pub(crate) struct Serve {
     /// Listen here instead of --host and --port; may be given more than once
     #[arg(long, value_name = "URL", conflicts_with_all = ["port", "host"])]
     listen: Vec<String>,
-    /// Where streams of the event log are kept; one server has the directory at a time. Default: `data` in SINEW_HOME
+    /// Where streams of the event log and buckets of the key-value store are kept; one server has the directory at a time. Default: `data` in SINEW_HOME
     #[arg(long, value_name = "PATH")]
     data: Option<std::path::PathBuf>,
+    /// Values that the key-value store begins with, written only where the key is absent: {"BUCKET": {"KEY": VALUE}}
+    #[arg(long, value_name = "FILE")]
+    kv_initial: Option<std::path::PathBuf>,
     /// Neither encrypt nor ask for keys: whoever reaches a listener can use it
     #[arg(long)]
     insecure: bool,
@@ -70,7 +74,10 @@ impl Serve {
         let home = Home::open()?;
         let claim = home.claim()?;
         let connectors = connectors::read(&home)?;
-        let server = listeners::start(&self, &home, !connectors.is_empty()).await?;
+        let initial = initial::read(self.kv_initial.as_deref())?;
+        let own_clients = !connectors.is_empty() || !initial.is_empty();
+        let server = listeners::start(&self, &home, own_clients).await?;
+        initial::put(initial, &server).await?;
         claim.announce(server.urls())?;
         // A closed standard output is no reason to stop serving.
         let _ = greeting::print(&server, &home, self.insecure);

@@ -12,8 +12,8 @@ use sinew::{
 use tokio::sync::mpsc;
 
 use super::shown::object_line;
-use super::{Options, name};
 use crate::failure::Outcome;
+use crate::options::{Options, name};
 use crate::payload;
 
 /// Append an event, or one for each line of standard input

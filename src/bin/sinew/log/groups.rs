@@ -4,8 +4,9 @@ use clap::Args;
 use sinew::{GroupInfo, LogError, Position, ResourceName};
 
 use super::shown::{object_line, table};
-use super::{Options, name, units};
 use crate::failure::Outcome;
+use crate::options::{Options, name};
+use crate::units;
 
 /// List the groups of a stream, and the cursors of single readers: how far they are, what they have
 #[derive(Debug, Args)]

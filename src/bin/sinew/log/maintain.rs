@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use sinew::{Client, JournalEngine, LogEngine, LogEngineOptions, ResourceName, StreamConfig, Verified};
 
-use super::progress::Bar;
 use super::shown::object_line;
 use super::streams::{Wishes, text};
-use super::units::size;
-use super::{Options, name};
-use crate::failure::Outcome;
+use crate::failure::{DamageFound, Outcome};
+use crate::options::{Options, name};
+use crate::progress::Bar;
+use crate::units::size;
 
 /// What commands have that also work without a server.
 #[derive(Debug, Args)]
@@ -63,7 +63,7 @@ impl Keeper {
 }
 
 /// A path as the server is told it, which may stand in another directory.
-fn whole(path: &Path) -> Outcome<String> {
+pub(crate) fn whole(path: &Path) -> Outcome<String> {
     let path = std::path::absolute(path)?;
     match path.into_os_string().into_string() {
         Ok(path) => Ok(path),
@@ -72,21 +72,6 @@ fn whole(path: &Path) -> Outcome<String> {
         }
     }
 }
-
-/// `verify` found something: an exit code of its own.
-#[derive(Debug)]
-pub(crate) struct DamageFound {
-    streams: usize,
-}
-
-impl std::fmt::Display for DamageFound {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let what = if self.streams == 1 { "a stream is".to_owned() } else { format!("{} streams are", self.streams) };
-        write!(f, "{what} damaged; nothing was changed: what is whole can be read, what is not, a backup has")
-    }
-}
-
-impl std::error::Error for DamageFound {}
 
 /// Read everything that is stored and check it
 ///
@@ -126,7 +111,7 @@ impl Verify {
             self.place.print(&object, &verified(&stream, &found));
         }
         keeper.close().await?;
-        if damaged > 0 { Err(DamageFound { streams: damaged }.into()) } else { Ok(()) }
+        if damaged > 0 { Err(DamageFound { kind: "stream", count: damaged }.into()) } else { Ok(()) }
     }
 }
 
@@ -242,9 +227,10 @@ impl Restore {
     }
 }
 
-fn called_as(directory: &Path) -> Outcome<ResourceName> {
+/// What a directory's name makes of a stream or a bucket.
+pub(crate) fn called_as(directory: &Path) -> Outcome<ResourceName> {
     let called = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name(called).map_err(|error| format!("{error}; say what to call the stream").into())
+    name(called).map_err(|error| format!("{error}; say what to call it").into())
 }
 
 /// Make a stream from the files of the original event source

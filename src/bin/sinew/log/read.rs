@@ -5,11 +5,12 @@ use sinew::{Filter, FollowOptions, Followed, Follower, Pattern, Position, Resour
 use tokio::sync::mpsc;
 
 use super::shown::EventFormat;
-use super::{name, units};
 use crate::connection::{ConnectionOptions, tell_cuts};
 use crate::failure::Outcome;
+use crate::options::name;
 use crate::output::{CHUNK_BYTES, finish, start_writer};
 use crate::signals::Signals;
+use crate::units;
 
 /// Write events up to the end of the stream to standard output
 ///

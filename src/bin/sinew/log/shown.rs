@@ -90,7 +90,7 @@ fn json(event: &Event, out: &mut Vec<u8>) {
 }
 
 /// An object on a line of its own. Durations in it are numbers of seconds.
-pub(super) fn object_line(object: &impl Serialize) -> String {
+pub(crate) fn object_line(object: &impl Serialize) -> String {
     let mut value = serde_json::to_value(object).expect("numbers and texts can be written into memory");
     plain_seconds(&mut value);
     format!("{value}\n")
@@ -112,7 +112,7 @@ fn plain_seconds(value: &mut Value) {
 }
 
 /// Rows under a head, columns aligned: the first to the left, the others to the right.
-pub(super) fn table(rows: &[Vec<String>]) -> String {
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column| rows.iter().filter_map(|row| row.get(column)).map(|cell: &String| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();

@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum};
 use sinew::{Compaction, Durability, ResourceName, StreamConfig, StreamInfo};
 
 use super::shown::{object_line, table};
-use super::units::{self, Bound, size};
-use super::{Options, name};
 use crate::failure::Outcome;
+use crate::options::{Options, name};
+use crate::units::{self, Bound, size};
 
 /// Make a stream
 ///

@@ -11,7 +11,7 @@ use crate::failure::Outcome;
 /// How often a free port is looked for that is free for TCP and for UDP.
 const PORT_ATTEMPTS: usize = 16;
 
-/// Starts a server as `serve` wants it, with clients of its own where it has connectors.
+/// Starts a server as `serve` wants it, with clients of its own where it has work for them.
 pub(super) async fn start(serve: &Serve, home: &Home, own_clients: bool) -> Outcome<Server> {
     let mut attempt = 1;
     loop {

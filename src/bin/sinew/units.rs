@@ -10,7 +10,7 @@ fn now() -> u64 {
 }
 
 /// `start`, `end`, an offset, an age such as `10m`, or a time such as `2026-01-31T12:00:00Z`.
-pub(super) fn place(text: &str) -> Result<Position, String> {
+pub(crate) fn place(text: &str) -> Result<Position, String> {
     match text {
         "start" => return Ok(Position::Start),
         "end" => return Ok(Position::End),
@@ -28,7 +28,7 @@ pub(super) fn place(text: &str) -> Result<Position, String> {
 }
 
 /// A whole number with a unit: `45s`, `10m`, `2h`, `7d`, `2w`.
-pub(super) fn age(text: &str) -> Result<Duration, String> {
+pub(crate) fn age(text: &str) -> Result<Duration, String> {
     let seconds = match text.chars().last() {
         Some('s') => 1,
         Some('m') => 60,
@@ -46,7 +46,7 @@ pub(super) fn age(text: &str) -> Result<Duration, String> {
 }
 
 /// A whole number of bytes, with or without a unit: `4096`, `64MiB`, `10GB`.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit = match unit {
@@ -69,7 +69,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
 
 /// A bound that can be taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bound<T> {
+pub(crate) enum Bound<T> {
     None,
     Some(T),
 }
@@ -87,15 +87,15 @@ fn bound<T>(text: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<
     if text == "none" { Ok(Bound::None) } else { read(text).map(Bound::Some) }
 }
 
-pub(super) fn age_bound(text: &str) -> Result<Bound<Duration>, String> {
+pub(crate) fn age_bound(text: &str) -> Result<Bound<Duration>, String> {
     bound(text, age)
 }
 
-pub(super) fn bytes_bound(text: &str) -> Result<Bound<u64>, String> {
+pub(crate) fn bytes_bound(text: &str) -> Result<Bound<u64>, String> {
     bound(text, bytes)
 }
 
-pub(super) fn count_bound(text: &str) -> Result<Bound<u64>, String> {
+pub(crate) fn count_bound(text: &str) -> Result<Bound<u64>, String> {
     bound(text, |text| match text.parse() {
         Ok(count @ 1..) => Ok(count),
         _ => Err("write a number from 1 on, or none".into()),
@@ -103,7 +103,7 @@ pub(super) fn count_bound(text: &str) -> Result<Bound<u64>, String> {
 }
 
 /// A size for people: three digits and a unit of 1,000.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {
         if value < 999.5 {

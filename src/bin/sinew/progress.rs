@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sinew::{Progress, ProgressSink};
 
-use super::units::size;
+use crate::units::size;
 
 /// Cells of the bar.
 const WIDTH: u64 = 30;
@@ -14,13 +14,13 @@ const WIDTH: u64 = 30;
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// A bar that is wiped away when it is dropped.
-pub(super) struct Bar {
+pub(crate) struct Bar {
     is_terminal: bool,
 }
 
 impl Bar {
     /// A bar, and what moves it.
-    pub(super) fn new(what: &str) -> (Self, ProgressSink) {
+    pub(crate) fn new(what: &str) -> (Self, ProgressSink) {
         let is_terminal = std::io::stderr().is_terminal();
         if !is_terminal {
             return (Self { is_terminal }, Arc::new(|_| ()));
