@@ -8,6 +8,7 @@ mod bus;
 mod connect;
 mod connect_kill;
 mod demo;
+mod examples;
 mod keys;
 mod kv;
 mod kv_kill;

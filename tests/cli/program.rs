@@ -56,6 +56,13 @@ impl Home {
         self.start_command(Command::new(env!("CARGO_BIN_EXE_sinew")).args(arguments), variables)
     }
 
+    /// Starts this test program itself, for one test alone, with this in its environment.
+    pub(crate) fn start_test(&self, test: &str, variable: &str, value: &str) -> Running {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(variable, value);
+        self.start_command(&mut command, &[])
+    }
+
     fn start_command(&self, command: &mut Command, variables: &[(&str, &Path)]) -> Running {
         let mut child = command
             .env("SINEW_HOME", self.path(""))
