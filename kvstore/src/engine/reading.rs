@@ -204,7 +204,9 @@ impl StoredBucket {
         self.read(|| {
             let _still = self.still();
             let steady = self.host.clock.steady();
-            let stored = match self.living()?.newest(key) {
+            // Not in the match: it would hold the lock that a look into the table takes again.
+            let waiting = self.living()?.newest(key);
+            let stored = match waiting {
                 Some(stored) => stored,
                 None => match self.stored_row(key, false, steady)? {
                     Read::Done(stored) => stored,
