@@ -8,9 +8,9 @@ use crate::Durability;
 
 /// The most revisions of a key that a bucket may keep, the newest included: more is what a stream is for.
 pub const HISTORY_MAX: u16 = 64;
-/// The largest value there can be, in bytes: it fits the journal's largest batch with room, and no reply is ever larger
-/// than a client takes.
-pub const VALUE_BYTES_MAX: u32 = 8 << 20;
+/// The largest value there can be, in bytes, 64 KiB less than 8 MiB: with its key and whatever head it fits the largest record
+/// that a session takes, so that what can be put can also be read, scanned and watched.
+pub const VALUE_BYTES_MAX: u32 = 127 * 64 * 1024;
 
 /// What a bucket is to be. Everything can be altered later; what is stored already keeps its deadline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

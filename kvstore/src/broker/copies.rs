@@ -1,6 +1,7 @@
 //! Changes told on the bus, `$KV.<bucket>.<key>`: one task for each bucket that somebody hears there, and none for others.
 //!
 //! A task begins with what is acknowledged after somebody began to listen, and ends at the first commit that nobody hears.
+//! Who begins to listen while it runs may also hear what was acknowledged a moment before, and was not told yet.
 
 use std::collections::HashMap;
 use std::fmt::Debug;

@@ -19,7 +19,7 @@ pub(crate) fn check_config(bucket: &str, config: &BucketConfig) -> Result<()> {
     }
     let value = config.limits.value_bytes_max;
     if !(1..=VALUE_BYTES_MAX).contains(&value) {
-        return fault("value_bytes_max", value.to_string(), "a value may have 1 byte to 8 MiB");
+        return fault("value_bytes_max", value.to_string(), "a value may have 1 byte to 8,128 KiB");
     }
     Ok(())
 }

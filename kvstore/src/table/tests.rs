@@ -363,6 +363,6 @@ fn what_cannot_be_configured_is_refused_with_the_reason() {
     let limits = BucketLimits { value_bytes_max: 0, ..sound.limits };
     check(
         BucketConfig { limits, ..sound.clone() },
-        "`value_bytes_max` of bucket `b` cannot be 0: a value may have 1 byte to 8 MiB",
+        "`value_bytes_max` of bucket `b` cannot be 0: a value may have 1 byte to 8,128 KiB",
     );
 }

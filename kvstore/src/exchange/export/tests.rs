@@ -92,7 +92,7 @@ fn what_cannot_be_read_says_where_and_why() {
 fn a_value_and_a_line_have_their_limits() {
     let long = "x".repeat(crate::VALUE_BYTES_MAX as usize + 1);
     let error = read(&format!("{{\"key\":\"a\",\"value\":\"{long}\"}}")).unwrap_err().to_string();
-    assert_eq!(error, "line 1: the value of `a` has 8388609 bytes, and a value has at most 8388608");
+    assert_eq!(error, "line 1: the value of `a` has 8323073 bytes, and a value has at most 8323072");
     let endless = std::io::BufReader::new(std::io::repeat(b' '));
     let error = ExportReader::new(endless).next().unwrap().unwrap_err().to_string();
     assert_eq!(error, "line 1: it has more than 67108864 bytes, the most that is read");
