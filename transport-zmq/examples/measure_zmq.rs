@@ -1,7 +1,7 @@
 //! How fast blocks go one way, and how long a small one takes there and back: two threads, each with a runtime of its
 //! own, over loopback, plaintext and with CURVE.
 //!
-//! `cargo run --release -p sinew-transport-zmq --example throughput`
+//! `cargo run --release -p sinew-transport-zmq --example measure_zmq`
 
 use std::error::Error;
 use std::sync::{Arc, mpsc};
