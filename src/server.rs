@@ -79,17 +79,21 @@ impl Server {
     /// `Log`, `Kv` where something could not be stored to the end. Everything is closed all the same.
     pub async fn drain(self) -> Result<()> {
         self.inner.drain().await;
-        let mut closed = Ok(());
         #[cfg(feature = "eventsource")]
-        if let Some(log) = self.log {
-            closed = log.close().await.map_err(Error::from);
-        }
+        let log = match self.log {
+            Some(log) => log.close().await.map_err(Error::from),
+            None => Ok(()),
+        };
+        #[cfg(not(feature = "eventsource"))]
+        let log = Ok(());
         #[cfg(feature = "kvstore")]
-        if let Some(kv) = self.kv {
-            let kv = kv.close().await.map_err(Error::from);
-            closed = closed.and(kv);
-        }
-        closed
+        let kv = match self.kv {
+            Some(kv) => kv.close().await.map_err(Error::from),
+            None => Ok(()),
+        };
+        #[cfg(not(feature = "kvstore"))]
+        let kv = Ok(());
+        log.and(kv)
     }
 
     /// Waits for the first failure of the storage after which nothing more can be acknowledged: end the server then, and
