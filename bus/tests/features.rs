@@ -289,6 +289,7 @@ async fn a_held_publisher_waits_until_there_is_room_and_not_for_ever() {
     });
     for index in 0..200_u8 {
         assert_eq!(message(&mut held).await.body[0], index, "nothing is lost");
+        // A slow subscriber: its pace is what is tested.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let took = publishing.await.unwrap();

@@ -32,7 +32,6 @@ mod verify;
 mod waiting;
 mod workers;
 
-use folder::encode_name;
 use host::Host;
 pub use host::KvEngineOptions;
 pub use journal_engine::JournalEngine;

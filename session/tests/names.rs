@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use sinew_session::{NAME_BYTES_MAX, NameError, NameFault, Pattern, Subject, is_reserved};
+use sinew_session::{NAME_BYTES_MAX, NameError, NameFault, Pattern, ResourceName, Subject, is_reserved};
 
 fn subject(text: &str) -> Subject {
     Subject::try_from(text).expect("a subject of this test")
@@ -168,5 +168,17 @@ proptest! {
         } else {
             prop_assert!(!expected);
         }
+    }
+}
+
+#[test]
+fn every_name_has_its_own_folder() {
+    for (name, folder) in [("orders-2026_eu", "orders-2026_eu"), ("Orders", "%4frders"), ("温", "%e6%b8%a9")] {
+        let name = ResourceName::try_from(name).expect("a name");
+        assert_eq!(name.folder_name(), folder);
+        assert_eq!(ResourceName::from_folder_name(folder), Some(name));
+    }
+    for other in ["Orders", "%4Frders", "%61", "%", "%4", "%ff", "", "a.b", ".orders.0123.new"] {
+        assert_eq!(ResourceName::from_folder_name(other), None, "{other}");
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn lock(directory: &Path, patience: Duration) -> io::Result<Lock> {
         #[cfg(windows)]
         std::os::windows::fs::OpenOptionsExt::share_mode(&mut options, 0);
         match options.open(directory.join(".lock")) {
+            // A lock cannot be waited for with a deadline.
             Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
             outcome => return outcome,
         }

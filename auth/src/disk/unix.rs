@@ -77,6 +77,7 @@ pub(super) fn lock(directory: &Path, patience: Duration) -> io::Result<Lock> {
     loop {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                // A lock cannot be waited for with a deadline.
                 std::thread::sleep(Duration::from_millis(10));
             }
             Err(rustix::io::Errno::INTR) => {}

@@ -38,36 +38,6 @@ pub(crate) enum Found {
     Nothing,
 }
 
-/// The name of a stream's folder: letters that every file system tells apart stand for themselves, all other bytes as
-/// `%` and two digits.
-pub(crate) fn encode_name(name: &ResourceName) -> String {
-    let mut text = String::new();
-    for byte in name.as_str().bytes() {
-        match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => text.push(byte.into()),
-            _ => text.push_str(&format!("%{byte:02x}")),
-        }
-    }
-    text
-}
-
-/// The stream whose folder has this name.
-pub(crate) fn decode_name(folder: &str) -> Option<ResourceName> {
-    let (mut bytes, mut rest) = (Vec::new(), folder.as_bytes());
-    while let Some((byte, behind)) = rest.split_first() {
-        rest = behind;
-        if *byte != b'%' {
-            bytes.push(*byte);
-            continue;
-        }
-        let (digits, behind) = rest.split_at_checked(2)?;
-        bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-        rest = behind;
-    }
-    let name = ResourceName::try_from(std::str::from_utf8(&bytes).ok()?).ok()?;
-    (encode_name(&name) == folder).then_some(name)
-}
-
 /// The folder of one stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
@@ -77,7 +47,7 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn new(host: &Host, name: &ResourceName) -> Self {
-        Self { name: name.clone(), path: host.log().join(encode_name(name)) }
+        Self { name: name.clone(), path: host.log().join(name.folder_name()) }
     }
 
     pub(crate) fn events(&self) -> PathBuf {
@@ -211,22 +181,5 @@ impl Folder {
 
     pub(crate) fn write_compacted(&self, host: &Host, offset: u64) -> Result<()> {
         host.directory.write_whole(self.path.join(COMPACTED), &offset.to_le_bytes()).map_err(self.storage())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_name_has_its_own_folder() {
-        for (name, folder) in [("orders-2026_eu", "orders-2026_eu"), ("Orders", "%4frders"), ("温", "%e6%b8%a9")] {
-            let name = ResourceName::try_from(name).expect("a name");
-            assert_eq!(encode_name(&name), folder);
-            assert_eq!(decode_name(folder), Some(name));
-        }
-        for other in ["Orders", "%4Frders", "%61", "%", "%4", "%ff", "", "a.b", ".orders.0123.new"] {
-            assert_eq!(decode_name(other), None, "{other}");
-        }
     }
 }

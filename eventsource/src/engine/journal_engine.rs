@@ -13,7 +13,7 @@ use sinew_journal::{Committer, DataDirectory, Disk, Files};
 use sinew_session::ResourceName;
 
 use super::backup;
-use super::folder::{Folder, Found, decode_name};
+use super::folder::{Folder, Found};
 use super::host::{Clock, SystemClock};
 use super::journal_stream::JournalStream;
 use super::maintenance::{Maintenance, Walk};
@@ -216,7 +216,7 @@ fn find_streams(host: &Arc<Host>) -> Result<BTreeSet<ResourceName>> {
     host.files().create_dir_all(&host.log()).map_err(|cause| failed("create", cause))?;
     let folders = host.files().list(&host.log()).map_err(|cause| failed("list", cause))?;
     let mut names = BTreeSet::new();
-    for name in folders.iter().filter_map(|folder| decode_name(folder)) {
+    for name in folders.iter().filter_map(|folder| ResourceName::from_folder_name(folder)) {
         let folder = Folder::new(host, &name);
         match folder.look(host)?.0 {
             Found::Stream => {

@@ -14,7 +14,7 @@ use sinew_journal::{Committer, DataDirectory, Disk};
 use sinew_session::ResourceName;
 
 use super::clock::SystemClock;
-use super::folder::{Folder, Found, Identity, decode_name, encode_name};
+use super::folder::{Folder, Found, Identity};
 use super::journal_bucket::JournalBucket;
 use super::stored_bucket::StoredBucket;
 use super::tables::Tables;
@@ -80,7 +80,7 @@ impl JournalEngine {
         let engine = Self::with(host, committer, Tables::opening(), workers)?;
         let (host, tables, inner) =
             (engine.inner.host.clone(), engine.inner.tables.clone(), Arc::downgrade(&engine.inner));
-        let kept = locked(&engine.inner.list).names.iter().map(encode_name).collect();
+        let kept = locked(&engine.inner.list).names.iter().map(ResourceName::folder_name).collect();
         let opener = std::thread::Builder::new().name("sinew-kv-open".into()).spawn(move || {
             tables.open(&host, &kept);
             let names = inner.upgrade().map(|inner| locked(&inner.list).names.clone()).unwrap_or_default();
@@ -183,7 +183,7 @@ fn find_buckets(host: &Arc<Host>) -> Result<BTreeSet<ResourceName>> {
     host.files().create_dir_all(&host.buckets()).map_err(|cause| failed("create", cause))?;
     let folders = host.files().list(&host.buckets()).map_err(|cause| failed("list", cause))?;
     let mut names = BTreeSet::new();
-    for name in folders.iter().filter_map(|folder| decode_name(folder)) {
+    for name in folders.iter().filter_map(|folder| ResourceName::from_folder_name(folder)) {
         let folder = Folder::new(host, &name);
         match folder.look(host)?.0 {
             Found::Bucket => {
@@ -308,7 +308,7 @@ impl Inner {
         Folder::new(&self.host, name).remove(&self.host)?;
         // What is left of it is known by its number, and removed at the next start or when the name is used again.
         let removed = self.tables.wait().map_err(|error| error.to_string());
-        if let Err(why) = removed.and_then(|tables| tables.remove(&encode_name(name)).map_err(|error| error.0)) {
+        if let Err(why) = removed.and_then(|tables| tables.remove(&name.folder_name()).map_err(|error| error.0)) {
             tracing::warn!(bucket = %name, why, "the table of a deleted bucket could not be removed");
         }
         Ok(())

@@ -18,7 +18,7 @@ use super::row::Meta;
 use super::shown::Shown;
 use super::store::{Store, StoreError, Stores};
 use super::workers::Bell;
-use super::{Host, encode_name, locked, storage, storage_of};
+use super::{Host, locked, storage, storage_of};
 use crate::table::{Operations, Position, Table, check_write};
 use crate::{BucketConfig, BucketInfo, BucketRange, Durability, Error, Level, Operation, Result, Write, WriteDone};
 
@@ -79,7 +79,7 @@ impl StoredBucket {
         let (journal, recovery) = Journal::open(files, folder.journal(), options).map_err(storage(&name))?;
         report(&name, &recovery);
         journal.attach(committer);
-        let store = stores.table(&encode_name(&name)).map_err(|error| broken(&name, &error))?;
+        let store = stores.table(&name.folder_name()).map_err(|error| broken(&name, &error))?;
         let rules = Table::new(name.to_string(), identity.config.clone(), Position::default(), Operations::default());
         let first = folder.first(host)?;
         let shown = Shown::new(host.options.cache_bytes_max, host.options.tail_bytes_max);

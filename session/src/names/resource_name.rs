@@ -22,6 +22,36 @@ impl ResourceName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name of its folder: letters that every file system tells apart stand for themselves, all other bytes as `%`
+    /// and two digits.
+    pub fn folder_name(&self) -> String {
+        let mut text = String::new();
+        for byte in self.0.bytes() {
+            match byte {
+                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => text.push(byte.into()),
+                _ => text.push_str(&format!("%{byte:02x}")),
+            }
+        }
+        text
+    }
+
+    /// The name whose folder has this one; `None` for what [`folder_name`](Self::folder_name) does not give.
+    pub fn from_folder_name(folder: &str) -> Option<Self> {
+        let (mut bytes, mut rest) = (Vec::new(), folder.as_bytes());
+        while let Some((byte, behind)) = rest.split_first() {
+            rest = behind;
+            if *byte != b'%' {
+                bytes.push(*byte);
+                continue;
+            }
+            let (digits, behind) = rest.split_at_checked(2)?;
+            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+            rest = behind;
+        }
+        let name = Self::try_from(std::str::from_utf8(&bytes).ok()?).ok()?;
+        (name.folder_name() == folder).then_some(name)
+    }
 }
 
 fn fault(text: &str) -> Option<NameFault> {
