@@ -11,6 +11,8 @@ use super::world::{
 struct Places {
     /// Files that go into streams.
     read: [PathBuf; 2],
+    /// A file that is played from its first line on each start.
+    replayed: PathBuf,
     /// Files that the stream `a` goes into.
     archived: [PathBuf; 2],
     /// Files that what is heard goes into.
@@ -41,22 +43,23 @@ const WATCHED: [Watched; 10] = [
 ];
 /// Who hears what is published: a stream and two files.
 const LISTENERS: u64 = 3;
-/// Numbers of the file that is played on each start.
+/// Numbers that the file that is played on each start has at first. All of them may have gone by before anybody listens.
 const REPLAYED: u64 = 20_000;
 
 impl Places {
     fn new(world: &World) -> Self {
         let places = |what: &str| KINDS.map(|kind| world.path(&format!("{what}-{kind}")));
-        Self { read: places("read"), archived: places("archived"), heard: places("heard") }
+        let replayed = world.path("replayed.jsonl");
+        Self { read: places("read"), replayed, archived: places("archived"), heard: places("heard") }
     }
 
-    fn config(&self, replayed: &str) -> String {
+    fn config(&self) -> String {
         let connector =
             |name: &str, from: &str, to: &str| format!("[connector.{name}]\nfrom = \"{from}\"\nto = \"{to}\"\n\n");
         let mut text = connector("copy", "log:a", "log:copy?create")
             + &connector("record", "bus:n.*", "log:heard?create")
             + &connector("play", "log:a", "bus:played")
-            + &connector("replay", replayed, "bus:replayed");
+            + &connector("replay", &address(&self.replayed), "bus:replayed");
         for kind in 0..KINDS.len() {
             let stream = format!("log:from-file-{kind}?create");
             text += &connector(&format!("import-{kind}"), &address(&self.read[kind]), &stream);
@@ -101,11 +104,10 @@ impl Life {
 fn a_server_that_is_killed_with_its_connectors_goes_on_where_each_was() {
     let mut world = World::new(91);
     let places = Places::new(&world);
-    let replayed = world.path("replayed.jsonl");
-    write_file(&replayed, 0..REPLAYED);
+    write_file(&places.replayed, 0..REPLAYED);
     places.read.iter().for_each(|path| write_file(path, 0..1));
     world.stop();
-    std::fs::write(world.home.path("connectors.toml"), places.config(&address(&replayed))).unwrap();
+    std::fs::write(world.home.path("connectors.toml"), places.config()).unwrap();
     let (mut published, mut killed_at) = (0, Vec::new());
     for round in 0..KILLS {
         world.start();
@@ -115,6 +117,7 @@ fn a_server_that_is_killed_with_its_connectors_goes_on_where_each_was() {
         // Before there is more to move, so that there will be so much.
         let wanted = life.size(&world, &places, watched) + more(&mut world, &places, watched);
         places.read.iter().for_each(|path| write_file(path, 1 + round * MORE..1 + (round + 1) * MORE));
+        write_file(&places.replayed, REPLAYED + round * MORE..REPLAYED + (round + 1) * MORE);
         world.fill(round * MORE..(round + 1) * MORE, 0);
         let first = published;
         world.until_served(&format!("{watched:?}, {wanted},"), |world| {
@@ -122,9 +125,7 @@ fn a_server_that_is_killed_with_its_connectors_goes_on_where_each_was() {
                 world.publish(published..published + 100);
                 published += 100;
             }
-            // What is replayed begins anew in each life and has an end.
-            let all = matches!(watched, Watched::Replayed) && life.replayed.numbers().last() == Some(&(REPLAYED - 1));
-            all || life.size(world, &places, watched) >= wanted
+            life.size(world, &places, watched) >= wanted
         });
         world.kill();
         life.check();
@@ -145,9 +146,10 @@ fn more(world: &mut World, places: &Places, watched: Watched) -> u64 {
 
 /// Lets them all come to the end of what there is, and looks at all of it.
 fn finish(world: &mut World, places: &Places, published: u64, killed_at: &[u64]) {
-    let (events, lines) = ((KILLS + 1) * MORE, 1 + KILLS * MORE);
+    let (events, lines, replayed) = ((KILLS + 1) * MORE, 1 + KILLS * MORE, REPLAYED + (KILLS + 1) * MORE);
     world.start();
     let life = Life::begin(world);
+    write_file(&places.replayed, replayed - MORE..replayed);
     world.fill(KILLS * MORE..events, 0);
     world.until_heard_by(LISTENERS);
     world.publish(published..published + MORE);
@@ -158,7 +160,7 @@ fn finish(world: &mut World, places: &Places, published: u64, killed_at: &[u64])
         world.until_served(&format!("the last of {stream}"), |world| world.newest(stream) == Some(newest));
     }
     world.until_served("the last that is played", |_| last(&life.played) == Some(events - 1));
-    world.until_served("the last that is replayed", |_| last(&life.replayed) == Some(REPLAYED - 1));
+    world.until_served("the last that is replayed", |_| last(&life.replayed) == Some(replayed - 1));
     life.check();
     for kind in 0..KINDS.len() {
         let (archived, heard) = (&places.archived[kind], &places.heard[kind]);
