@@ -29,6 +29,7 @@ One stream with events of 128 bytes, appended in batches of 64 with 64 batches o
 Whoever appends, opens or reads is a process of its own, and before a stream is opened the operating system is asked to forget its files, so that they come from the disk.
 At each size the process that appends is killed (SIGKILL) amid its appends and the stream opened again, several times; what had been acknowledged is looked for.
 Then it is closed in order, opened once more, and read from the first event to the last, each of which is checked.
+Beside each rate stands what the disk itself did at that size, in as many events: the same files read without looking at them, and up to 1 GiB written block after block (1 MiB), each synced.
 Over many streams: appends of one event of 128 bytes, acknowledged once they are on disk.
 ";
 

@@ -138,6 +138,9 @@ async fn step(data: &Path, to: u64) -> Result<Step> {
     (step.replay_micros, step.resident) = (micros, resident);
     role.numbers("closed", |_, _| ()).await?;
     role.end().await?;
+    progress(&format!("what the disk does by itself at {}", short(to)));
+    step.disk_read_rate = disk::read_rate(data)?;
+    step.disk_write_rate = disk::write_rate(data, step.bytes)?;
     Ok(step)
 }
 

@@ -31,6 +31,10 @@ pub(crate) struct Step {
     pub(crate) index_bytes: u64,
     /// Of the process that has read everything.
     pub(crate) resident: u64,
+    /// The same files read one after the other without looking at them, in bytes for each microsecond.
+    pub(crate) disk_read_rate: f64,
+    /// A file written one block after the other, each synced, in bytes for each microsecond.
+    pub(crate) disk_write_rate: f64,
 }
 
 /// Appends over many streams.
@@ -45,7 +49,7 @@ pub(crate) struct Spread {
 }
 
 /// How much of the first step's rate a later one must have, so that it counts as not decayed: what is below the noise of
-/// one run.
+/// one run. Where the disk itself gave less than the first step's rate at that time, of what it gave.
 const RATE_KEPT_MIN: f64 = 0.75;
 const OPEN_CLOSED_MAX: f64 = 1.0;
 const OPEN_KILLED_MAX: f64 = 5.0;
@@ -58,6 +62,20 @@ impl Step {
 
     fn replay_rate(&self) -> f64 {
         self.stored as f64 / self.replay_micros.max(1) as f64
+    }
+
+    /// As many events as the disk itself read at that time, in millions for each second.
+    fn disk_reads(&self) -> f64 {
+        self.disk_read_rate / self.event_bytes()
+    }
+
+    /// As many events as the disk itself wrote at that time, in millions for each second.
+    fn disk_writes(&self) -> f64 {
+        self.disk_write_rate / self.event_bytes()
+    }
+
+    fn event_bytes(&self) -> f64 {
+        self.bytes as f64 / self.stored.max(1) as f64
     }
 
     fn open_killed(&self) -> f64 {
@@ -80,19 +98,21 @@ pub(crate) fn render(tables: &Tables) -> String {
     let _ = writeln!(out, "## One stream\n");
     let _ = writeln!(
         out,
-        "| events | on disk, GB | segments | append, M/s | replay, M/s | open after a close, ms | open after a kill, ms \
-         (worst of {kills}) | indexes, MiB | resident after reading all, MiB |"
+        "| events | on disk, GB | segments | append, M/s | the disk itself, M/s | replay, M/s | the disk itself, M/s | open after \
+         a close, ms | open after a kill, ms (worst of {kills}) | indexes, MiB | resident after reading all, MiB |"
     );
-    let _ = writeln!(out, "|---|---|---|---|---|---|---|---|---|");
+    let _ = writeln!(out, "|---|---|---|---|---|---|---|---|---|---|---|");
     for step in &tables.steps {
         let _ = writeln!(
             out,
-            "| {} M | {:.2} | {} | {:.2} | {:.1} | {:.0} | {:.0} | {:.2} | {:.0} |",
+            "| {} M | {:.2} | {} | {:.2} | {:.1} | {:.2} | {:.1} | {:.0} | {:.0} | {:.2} | {:.0} |",
             step.events as f64 / 1e6,
             step.bytes as f64 / 1e9,
             step.segments,
             step.append_rate(),
+            step.disk_writes(),
             step.replay_rate(),
+            step.disk_reads(),
             seconds(step.open_closed_micros) * 1e3,
             step.open_killed() * 1e3,
             mebibytes(step.index_bytes),
@@ -128,20 +148,23 @@ pub(crate) fn render(tables: &Tables) -> String {
 
 /// What was promised, what was found, and whether it holds.
 fn verdicts(tables: &Tables) -> Vec<(String, String, bool)> {
-    let rates = |rate: fn(&Step) -> f64| -> (f64, f64) {
-        let first = tables.steps.first().map_or(0.0, rate);
-        (first, tables.steps.iter().map(rate).fold(f64::INFINITY, f64::min))
-    };
     let most = |of: fn(&Step) -> f64| tables.steps.iter().map(of).fold(0.0, f64::max);
-    let decay = |what: &str, (first, least): (f64, f64)| {
-        let promised = format!("{what} does not decay: at least {RATE_KEPT_MIN} of the first step's at each");
-        (promised, format!("{first:.2} M/s first, {least:.2} M/s least"), least >= RATE_KEPT_MIN * first)
+    let decay = |what: &str, rate: fn(&Step) -> f64, disk: fn(&Step) -> f64| {
+        let first = tables.steps.first().map_or(0.0, rate);
+        let share = |step: &Step| rate(step) / first.min(disk(step));
+        let least = tables.steps.iter().min_by(|left, right| share(left).total_cmp(&share(right)));
+        let (least, share) = least.map_or((0.0, 0.0), |step| (rate(step), share(step)));
+        let promised = format!(
+            "{what} does not decay: at each step at least {RATE_KEPT_MIN} of the first step's rate, or of the disk's own \
+             where that is less"
+        );
+        (promised, format!("{first:.2} M/s first; least {share:.2}, at {least:.2} M/s"), share >= RATE_KEPT_MIN)
     };
     let (closed, killed) = (most(|step| seconds(step.open_closed_micros)), most(Step::open_killed));
     let index = tables.steps.iter().map(|step| step.index_bytes).max().unwrap_or(0);
     vec![
-        decay("append", rates(Step::append_rate)),
-        decay("replay", rates(Step::replay_rate)),
+        decay("append", Step::append_rate, Step::disk_writes),
+        decay("replay", Step::replay_rate, Step::disk_reads),
         (
             format!("open after a close takes at most {OPEN_CLOSED_MAX} s"),
             format!("{closed:.3} s"),
@@ -177,6 +200,8 @@ mod tests {
             segments: 2,
             index_bytes: 1 << 20,
             resident: 30 << 20,
+            disk_read_rate: 1_460.0,
+            disk_write_rate: 438.0,
         }
     }
 
@@ -187,11 +212,11 @@ mod tests {
         let tables = Tables { asked: 5_000_000, sync_micros: 180.0, steps, spreads: vec![spread] };
         let page = render(&tables);
         for line in [
-            "| 1 M | 0.15 | 2 | 4.00 | 10.0 | 2 | 3 | 1.00 | 30 |",
-            "| 2 M | 0.29 | 2 | 2.00 | 10.0 | 2 | 6000 | 1.00 | 30 |",
+            "| 1 M | 0.15 | 2 | 4.00 | 3.0 | 10.00 | 10.0 | 2 | 3 | 1.00 | 30 |",
+            "| 2 M | 0.29 | 2 | 2.00 | 3.0 | 10.00 | 10.0 | 2 | 6000 | 1.00 | 30 |",
             "5 M events were asked for; there was no room for more.",
-            "| append does not decay: at least 0.75 of the first step's at each | 4.00 M/s first, 2.00 M/s least | **no** |",
-            "| replay does not decay: at least 0.75 of the first step's at each | 10.00 M/s first, 10.00 M/s least | yes |",
+            "where that is less | 4.00 M/s first; least 0.67, at 2.00 M/s | **no** |",
+            "where that is less | 10.00 M/s first; least 1.00, at 10.00 M/s | yes |",
             "| open after a close takes at most 1 s | 0.002 s | yes |",
             "| open after a kill takes at most 5 s | 6.000 s | **no** |",
             "| indexes take at most 64 MiB of memory | 1.00 MiB | yes |",
