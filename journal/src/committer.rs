@@ -181,6 +181,18 @@ impl Shared {
         }
     }
 
+    /// The same for the thread that has run it, and takes the next one itself: nobody else is woken for the only one.
+    fn push_again(&self, slot: &Arc<Slot>) {
+        let Some(participant) = slot.participant.upgrade() else { return };
+        let mut queue = self.queue();
+        queue.dirty.push_back((slot.clone(), participant));
+        let others = queue.dirty.len() - 1;
+        drop(queue);
+        if others > 0 {
+            self.work.notify_one();
+        }
+    }
+
     /// The next one that is due, if any.
     fn take_due(&self) -> Option<(Arc<Slot>, Arc<dyn Participant>)> {
         self.wake_due();
@@ -236,7 +248,7 @@ impl Shared {
         if slot.state.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire).is_err() {
             // More came while it ran: behind those that wait already.
             slot.state.store(QUEUED, Ordering::Release);
-            self.push(slot);
+            self.push_again(slot);
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::{Error, Key, Result, Revision, WriteDone, Written};
 const ROUND_BYTES_MAX: usize = COMMIT_BYTES_MAX as usize / 2;
 /// A batch of the journal is full with so many bytes: what is read to find one value, and lost with one damaged bit.
 const BATCH_BYTES: usize = 16 << 10;
+/// The overlay is taken into the table at once when such a part of it is full: the rest has room for what comes meanwhile.
+const APPLIED_PART: usize = 2;
 /// Keys whose expiry is written in one round.
 const EXPIRIES_MAX: usize = 1_024;
 
@@ -168,9 +170,10 @@ impl StoredBucket {
             return;
         }
         shown.commit(changes.keys, revisions, position.revision, position.counts);
+        let is_much = shown.overlay_bytes() >= self.host.options.overlay_bytes_max / APPLIED_PART;
         drop(shown);
         self.range.send_modify(|range| range.revision = position.revision);
-        self.bell.apply();
+        if is_much { self.bell.apply() } else { self.bell.apply_later() }
     }
 }
 

@@ -14,6 +14,9 @@ use super::{Host, locked};
 /// How long what the tables were given may wait until the operating system has it: what a start after a kill has to
 /// replay.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
+/// How long what is stored waits for the table where there is room for it: a key that is written again meanwhile goes there
+/// once, and many keys go together.
+const APPLY_DELAY: Duration = Duration::from_secs(1);
 
 /// Rings for one bucket.
 #[derive(Clone, Debug)]
@@ -41,7 +44,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     buckets: BTreeMap<ResourceName, Weak<StoredBucket>>,
-    to_apply: HashSet<ResourceName>,
+    /// Buckets with something for the table, and when it is taken there.
+    to_apply: BTreeMap<ResourceName, Instant>,
     to_maintain: HashSet<ResourceName>,
     /// When the next key of a bucket is gone, by the steady clock.
     deadlines: BTreeMap<ResourceName, u64>,
@@ -49,11 +53,25 @@ struct State {
 }
 
 impl Bell {
-    /// Something waits for the table.
+    /// Something waits for the table, and is to be taken there now.
     pub(super) fn apply(&self) {
-        if locked(&self.shared.state).to_apply.insert(self.name.clone()) {
-            self.shared.apply.notify_one();
+        self.apply_at(Instant::now());
+    }
+
+    /// Something waits for the table.
+    pub(super) fn apply_later(&self) {
+        self.apply_at(Instant::now() + APPLY_DELAY);
+    }
+
+    fn apply_at(&self, at: Instant) {
+        let mut state = locked(&self.shared.state);
+        match state.to_apply.get_mut(&self.name) {
+            Some(before) if *before <= at => return,
+            Some(before) => *before = at,
+            None => drop(state.to_apply.insert(self.name.clone(), at)),
         }
+        drop(state);
+        self.shared.apply.notify_one();
     }
 
     /// There may be something to compact.
@@ -102,7 +120,7 @@ impl Workers {
         let mut state = locked(&self.shared.state);
         state.buckets.retain(|_, bucket| bucket.strong_count() > 0);
         state.buckets.insert(bucket.name.clone(), Arc::downgrade(bucket));
-        state.to_apply.insert(bucket.name.clone());
+        state.to_apply.insert(bucket.name.clone(), Instant::now());
         drop(state);
         self.shared.apply.notify_one();
     }
@@ -141,7 +159,6 @@ impl Shared {
             for bucket in apply {
                 // What fails is published.
                 if matches!(bucket.apply_one(), Ok(true)) {
-                    bucket.bell.apply();
                     if to_flush.is_empty() {
                         flush_at = Instant::now() + FLUSH_INTERVAL;
                     }
@@ -167,17 +184,20 @@ impl Shared {
             let is_past = |(name, at): (&ResourceName, &u64)| (*at <= steady).then(|| name.clone());
             let names: Vec<_> = state.deadlines.iter().filter_map(is_past).collect();
             state.deadlines.retain(|_, at| *at > steady);
-            let apply = std::mem::take(&mut state.to_apply);
+            let now = Instant::now();
+            let is_now = |(name, at): (&ResourceName, &Instant)| (*at <= now).then(|| name.clone());
+            let apply: Vec<_> = state.to_apply.iter().filter_map(is_now).collect();
+            state.to_apply.retain(|_, at| *at > now);
             let find = |name: &ResourceName| state.buckets.get(name).and_then(Weak::upgrade);
             let due: Vec<_> = names.iter().filter_map(find).collect();
             let apply: Vec<_> = apply.iter().filter_map(find).collect();
-            let now = Instant::now();
             if !due.is_empty() || !apply.is_empty() || flush_at.is_some_and(|at| at <= now) {
                 return Turn::Work { apply, due };
             }
             let next = state.deadlines.values().min().map(|at| Duration::from_nanos(at - steady));
-            let flush = flush_at.map(|at| at.saturating_duration_since(now));
-            state = match next.into_iter().chain(flush).min() {
+            let apply = state.to_apply.values().min().copied();
+            let at = flush_at.into_iter().chain(apply).map(|at| at.saturating_duration_since(now));
+            state = match next.into_iter().chain(at).min() {
                 Some(rest) => self.apply.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.apply.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
