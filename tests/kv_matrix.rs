@@ -1,62 +1,108 @@
-//! The key-value store's promises over every transport, plaintext and secured: the same scenarios each time. What changes is
-//! heard on the bus of the same server, by whoever may read it.
+//! The key-value store's promises over every transport, plaintext and secured, on the engine in memory and on the one that
+//! keeps it on disk: the same scenarios each time.
 #![cfg(feature = "kvstore")]
 
 // A crate that nothing names is not linked, and with it its transports.
 use sinew as _;
 
-/// The scenarios over one endpoint.
+/// The engine in memory, which outlives its servers.
+mod memory {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use sinew_kvstore::{Engine, MemoryEngine};
+
+    /// A new one.
+    pub(crate) async fn open(_data: &Path) -> Arc<dyn Engine> {
+        Arc::new(MemoryEngine::default())
+    }
+
+    /// What a server finds when it starts again.
+    pub(crate) fn reopen(_data: &Path) -> impl AsyncFn() -> Arc<dyn Engine> {
+        let engine: Arc<dyn Engine> = Arc::new(MemoryEngine::default());
+        async move || engine.clone()
+    }
+}
+
+/// The engine on disk: each server opens it again.
+mod disk {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use sinew_kvstore::Engine;
+
+    pub(crate) use sinew_testkit::kv::open_again as open;
+
+    pub(crate) fn reopen(data: &Path) -> impl AsyncFn() -> Arc<dyn Engine> {
+        async move || open(data).await
+    }
+}
+
+/// The scenarios over one endpoint, on both engines.
 macro_rules! matrix {
     ($name:ident, $secured:expr, $url:expr) => {
         mod $name {
-            use std::sync::Arc;
+            scenarios!(memory, $name, $secured, $url);
+            scenarios!(disk, $name, $secured, $url);
+        }
+    };
+}
 
-            use sinew_kvstore::{KvLimits, MemoryEngine};
+/// The scenarios over one endpoint, on one engine.
+macro_rules! scenarios {
+    ($engine:ident, $name:ident, $secured:expr, $url:expr) => {
+        mod $engine {
+            use std::path::PathBuf;
+
+            use sinew_kvstore::KvLimits;
             use sinew_testkit::kv;
             use sinew_testkit::setup::Setup;
 
-            /// The setup, an engine, and what must live as long.
-            fn setup(test: &str) -> (Setup, Arc<MemoryEngine>, tempfile::TempDir) {
+            use crate::$engine::{open, reopen};
+
+            /// The setup, where data lies, and what must live as long.
+            fn setup(test: &str) -> (Setup, PathBuf, tempfile::TempDir) {
                 let directory = tempfile::tempdir().unwrap();
                 let path = directory.path().join("socket");
-                let url = $url.replace("PATH", path.to_str().unwrap()).replace("NAME", test);
-                (Setup::linked(&[&url], $secured), Arc::new(MemoryEngine::default()), directory)
+                let name = concat!(stringify!($name), "-kv-", stringify!($engine));
+                let url = $url.replace("PATH", path.to_str().unwrap()).replace("NAME", &format!("{name}-{test}"));
+                (Setup::linked(&[&url], $secured), directory.path().join("data"), directory)
             }
 
             #[tokio::test]
             async fn write_read_watch() {
-                let (mut setup, engine, _directory) = setup(concat!(stringify!($name), "-kv-plain"));
-                let server = setup.serve_kv_on(engine, KvLimits::default()).await;
+                let (mut setup, data, _directory) = setup("plain");
+                let server = setup.serve_kv_on(open(&data).await, KvLimits::default()).await;
                 kv::write_read_watch(&setup).await;
                 server.drain().await;
             }
 
             #[tokio::test]
             async fn scans() {
-                let (mut setup, engine, _directory) = setup(concat!(stringify!($name), "-kv-scans"));
-                let server = setup.serve_kv_on(engine, KvLimits::default()).await;
+                let (mut setup, data, _directory) = setup("scans");
+                let server = setup.serve_kv_on(open(&data).await, KvLimits::default()).await;
                 kv::scans(&setup).await;
                 server.drain().await;
             }
 
             #[tokio::test]
             async fn bad_input() {
-                let (mut setup, engine, _directory) = setup(concat!(stringify!($name), "-kv-bad"));
-                let server = setup.serve_kv_on(engine, KvLimits::default()).await;
+                let (mut setup, data, _directory) = setup("bad");
+                let server = setup.serve_kv_on(open(&data).await, KvLimits::default()).await;
                 kv::bad_input(&setup).await;
                 server.drain().await;
             }
 
             #[tokio::test]
             async fn through_twenty_restarts() {
-                let (mut setup, engine, _directory) = setup(concat!(stringify!($name), "-kv-restarts"));
-                kv::through_restarts(&mut setup, engine, 20).await;
+                let (mut setup, data, _directory) = setup("restarts");
+                kv::through_restarts(&mut setup, reopen(&data), 20).await;
             }
 
             #[tokio::test]
             async fn permissions() {
-                let (mut setup, engine, _directory) = setup(concat!(stringify!($name), "-kv-permissions"));
-                kv::permissions(&mut setup, engine).await.drain().await;
+                let (mut setup, data, _directory) = setup("permissions");
+                kv::permissions(&mut setup, open(&data).await).await.drain().await;
             }
         }
     };

@@ -2,13 +2,14 @@
 //! turn. The engine is the caller's.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use sinew_auth::Operation;
 use sinew_kvstore::{
-    BucketConfig, BucketInfo, Change, Engine, Entry, Error, Key, KvBucket, KvLimits, PutOptions, Range, Removal, Watch,
-    WatchEvent, WatchFrom,
+    BucketConfig, BucketInfo, Change, Engine, Entry, Error, JournalEngine, Key, KvBucket, KvEngineOptions, KvLimits,
+    PutOptions, Range, Removal, Watch, WatchEvent, WatchFrom,
 };
 use sinew_session::{Pattern, ResourceName, Server};
 
@@ -227,13 +228,32 @@ impl Seen {
     }
 }
 
-/// A server is killed and started again on the same engine `restarts` times, while one writes and another watches: each
-/// change is seen once and in order, and a counter ends at what was acknowledged.
+/// The engine on disk in a folder that another one has closed, or is about to have closed: what is left of its last server
+/// holds it until it has ended.
+///
+/// # Panics
+/// If it cannot be opened, for another reason than that.
+pub async fn open_again(data: &Path) -> Arc<dyn Engine> {
+    let opening = async {
+        loop {
+            match JournalEngine::open(data, KvEngineOptions::default()) {
+                Ok(engine) => return Arc::new(engine),
+                Err(error) => assert!(error.to_string().contains("in use"), "{error}"),
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("opening the engine", opening).await
+}
+
+/// A server is killed and started again `restarts` times, each time on what `open` gives: the same engine, or one that finds
+/// what the last one had. Meanwhile one writes and another watches: each change is seen once and in order, and a counter ends
+/// at what was acknowledged.
 ///
 /// # Panics
 /// If it is not so.
-pub async fn through_restarts(setup: &mut Setup, engine: Arc<dyn Engine>, restarts: u64) {
-    let mut server = setup.serve_kv_on(engine.clone(), KvLimits::default()).await;
+pub async fn through_restarts(setup: &mut Setup, open: impl AsyncFn() -> Arc<dyn Engine>, restarts: u64) {
+    let mut server = setup.serve_kv_on(open().await, KvLimits::default()).await;
     let writer = bucket(setup, 0, "restarts").await;
     let reader = setup.kv(1).await.bucket(writer.name());
     let mut watch = soon("watching", reader.watch(&pattern(">"), WatchFrom::Snapshot)).await.expect("it stands");
@@ -258,7 +278,7 @@ pub async fn through_restarts(setup: &mut Setup, engine: Arc<dyn Engine>, restar
             counted += 1;
             if counted % 10 == 5 {
                 server.abort().await;
-                server = setup.serve_kv_on(engine.clone(), KvLimits::default()).await;
+                server = setup.serve_kv_on(open().await, KvLimits::default()).await;
             }
         }
         seen.take(event).unwrap_or_else(|wrong| panic!("{wrong}"));
