@@ -137,12 +137,16 @@ fn constants(name: &str) -> Vec<String> {
     found
 }
 
-/// Of `usize = 16 * 1024;`, `Duration = Duration::from_secs(1);` and the like.
+/// Of `usize = 16 * 1024;`, `u64 = 64 << 20;`, `Duration = Duration::from_secs(1);` and the like.
 fn value(declaration: &str) -> Option<String> {
     let (_, expression) = declaration.split_once(';')?.0.split_once('=')?;
     let expression = expression.trim().replace('_', "").replace("Lane::COUNTMAX + 1", "33");
     if let Some(seconds) = expression.strip_prefix("Duration::fromsecs(") {
         return Some(format!("{}s", seconds.strip_suffix(')')?));
+    }
+    if let Some((number, bits)) = expression.split_once("<<") {
+        let number = number.trim().parse::<u64>().ok()?;
+        return Some(number.checked_shl(bits.trim().parse().ok()?)?.to_string());
     }
     let product = expression.split('*').map(|factor| factor.trim().parse::<u64>().ok()).product::<Option<u64>>()?;
     Some(product.to_string())
