@@ -114,6 +114,7 @@ fn constants(name: &str) -> Vec<String> {
             "bus",
             "connectors",
             "eventsource",
+            "hosting",
             "journal",
             "kvstore",
             "session",

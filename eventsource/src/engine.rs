@@ -7,7 +7,6 @@ mod backup;
 mod cursor_log;
 pub(crate) mod folder;
 pub(crate) mod host;
-mod inbox;
 mod journal_engine;
 mod journal_stream;
 pub(crate) mod maintenance;
@@ -18,13 +17,12 @@ pub(crate) mod stored_stream;
 mod tail;
 mod upkeep;
 mod verify;
-mod waiting;
+mod words;
 
 pub use host::EngineOptions;
 pub(crate) use host::Host;
 pub use journal_engine::JournalEngine;
-pub(crate) use upkeep::GoOn;
-pub(crate) use waiting::{blocking, cancellable, explain, locked, storage, storage_of};
+pub(crate) use words::{explain, storage, storage_of};
 
 use std::fmt::Debug;
 use std::path::Path;

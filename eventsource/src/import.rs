@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sinew_hosting::GoOn;
 use sinew_journal::{Durability, File, Files, Journal, JournalOptions, OpenMode, PreparedBatch};
 
 use crate::engine::folder::Folder;
 use crate::engine::host::Host;
+use crate::engine::storage;
 use crate::engine::stored_stream::KIND_EVENTS;
-use crate::engine::{GoOn, storage};
 use crate::{Error, EventBatchBuilder, NewEvent, Progress, Result, StreamConfig};
 
 const HEAD_BYTES: usize = 20;

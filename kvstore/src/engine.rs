@@ -11,7 +11,6 @@ pub(crate) mod clock;
 mod codec;
 mod folder;
 mod host;
-mod inbox;
 mod journal_bucket;
 mod journal_engine;
 mod reading;
@@ -29,7 +28,7 @@ mod stored_bucket;
 mod tables;
 mod upkeep;
 mod verify;
-mod waiting;
+mod words;
 mod workers;
 
 use host::Host;
@@ -37,7 +36,7 @@ pub use host::KvEngineOptions;
 pub use journal_engine::JournalEngine;
 #[cfg(any(test, feature = "simulation"))]
 pub use simulated_data::SimulatedData;
-use waiting::{GoOn, blocking, cancellable, explain, locked, storage, storage_of};
+use words::{explain, storage, storage_of};
 
 use std::fmt::Debug;
 use std::path::Path;

@@ -4,13 +4,13 @@ use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use sinew_hosting::{GoOn, locked};
 use sinew_journal::{Error as JournalError, Files, JournalReader, OpenMode};
 use sinew_session::from_value;
 
 use super::folder::{CONFIG, CURSORS, EVENTS, Folder};
 use super::stored_stream::StoredStream;
-use super::upkeep::GoOn;
-use super::{Host, locked, storage};
+use super::{Host, storage};
 use crate::{BackedUp, Error, Progress, Result, StreamConfig};
 
 const PIECE_BYTES: usize = 1 << 20;

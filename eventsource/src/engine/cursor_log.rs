@@ -1,19 +1,18 @@
 //! The cursors of one stream on disk: a journal of updates, one batch a round with an offset of its own, and a snapshot
 //! of the whole table now and then. The journal is made with the first cursor.
 
-use std::fmt;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
+use sinew_hosting::{Inbox, Refused, locked};
 use sinew_journal::{
     Committer, Error as JournalError, Journal, JournalOptions, JournalReader, Participant, PreparedBatch, Wake,
 };
 use sinew_session::ResourceName;
 
 use super::folder::Folder;
-use super::inbox::{Inbox, Refused};
-use super::{Host, locked, storage};
+use super::{Host, storage};
 use crate::cursors::{Cursors, PendingCursors, decode_updates, encode_updates};
 use crate::{CommitDone, Cursor, CursorUpdate, Error, Result};
 
@@ -27,19 +26,13 @@ struct Commit {
     done: CommitDone,
 }
 
-impl fmt::Debug for Commit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Commit").field("updates", &self.updates).finish_non_exhaustive()
-    }
-}
-
 /// The cursors of one stream.
 #[derive(Debug)]
 pub(crate) struct CursorLog {
     stream: ResourceName,
     path: PathBuf,
     host: Arc<Host>,
-    inbox: Inbox<Commit>,
+    inbox: Inbox<Commit, Error>,
     writer: Mutex<Writer>,
     /// As stored.
     table: RwLock<Cursors>,
@@ -89,7 +82,7 @@ impl CursorLog {
         let log = Arc::new(Self {
             stream: folder.name.clone(),
             path,
-            inbox: Inbox::new(host.clone()),
+            inbox: host.inbox(),
             host: host.clone(),
             writer: Mutex::new(writer),
             table: RwLock::new(table),
@@ -223,7 +216,7 @@ impl CursorLog {
     fn give_up(&self, error: &Error) {
         self.inbox.close(error.clone());
         self.inbox.take(usize::MAX).into_iter().for_each(|commit| (commit.done)(Err(error.clone())));
-        self.host.fail(error);
+        self.host.failure.tell(error);
     }
 
     /// Stores what waits, takes nothing more, and closes the files.

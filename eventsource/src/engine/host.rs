@@ -1,14 +1,12 @@
 //! What all streams of one data directory share: the directory itself, clocks, bounds, and the first failure.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use sinew_hosting::{FirstFailure, Inbox, Quota, locked};
 use sinew_journal::{DataDirectory, Files};
-use tokio::sync::watch;
 
-use super::locked;
 use crate::retention::{ClockVerdict, ClockWatch};
 use crate::{Error, KEY_MAP_BYTES_MAX};
 
@@ -91,14 +89,14 @@ pub(crate) struct Host {
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) options: EngineOptions,
     watch: Mutex<ClockWatch>,
-    queued: AtomicUsize,
-    failed: watch::Sender<Option<Error>>,
+    quota: Arc<Quota>,
+    pub(crate) failure: FirstFailure<Error>,
 }
 
 impl Host {
     pub(crate) fn new(directory: Arc<DataDirectory>, clock: Box<dyn Clock>, options: EngineOptions) -> Self {
-        let watch = Mutex::default();
-        Self { directory, clock, options, watch, queued: AtomicUsize::new(0), failed: watch::channel(None).0 }
+        let quota = Quota::new(options.queued_bytes_total_max);
+        Self { directory, clock, options, watch: Mutex::default(), quota, failure: FirstFailure::default() }
     }
 
     pub(crate) fn files(&self) -> &dyn Files {
@@ -124,27 +122,8 @@ impl Host {
         }
     }
 
-    /// Takes so many bytes of what may wait in all streams.
-    pub(crate) fn take_queued(&self, bytes: usize) -> bool {
-        let max = self.options.queued_bytes_total_max;
-        let take = |queued: usize| (queued == 0 || queued + bytes <= max).then_some(queued + bytes);
-        self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
-    }
-
-    pub(crate) fn give_queued(&self, bytes: usize) {
-        self.queued.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// Publishes a failure after which the process must end; the first one stays.
-    pub(crate) fn fail(&self, error: &Error) {
-        self.failed.send_if_modified(|first| {
-            let is_first = first.is_none();
-            first.get_or_insert_with(|| error.clone());
-            is_first
-        });
-    }
-
-    pub(crate) fn failed(&self) -> watch::Receiver<Option<Error>> {
-        self.failed.subscribe()
+    /// For what waits in one of them.
+    pub(crate) fn inbox<T>(&self) -> Inbox<T, Error> {
+        Inbox::new(self.options.queued_bytes_max, self.quota.clone())
     }
 }

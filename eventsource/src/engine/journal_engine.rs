@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 
 use async_trait::async_trait;
+use sinew_hosting::{GoOn, blocking, cancellable, locked};
 use sinew_journal::{Committer, DataDirectory, Disk, Files};
 use sinew_session::ResourceName;
 
@@ -18,7 +19,7 @@ use super::host::{Clock, SystemClock};
 use super::journal_stream::JournalStream;
 use super::maintenance::{Maintenance, Walk};
 use super::stored_stream::{Held, StoredStream};
-use super::{EngineOptions, GoOn, Host, blocking, cancellable, locked, storage_of};
+use super::{EngineOptions, Host, storage_of};
 use crate::stream::check_config;
 use crate::{Compaction, Engine, Error, ProgressSink, Result, Retention, Stream, StreamConfig, StreamInfo};
 
@@ -124,7 +125,7 @@ impl JournalEngine {
         clock: Box<dyn Clock>,
         maintenance: Maintenance,
     ) -> Result<Self> {
-        let failed = |error: sinew_journal::Error| super::explain("*", error);
+        let failed = |error: sinew_journal::Error| super::explain("*", &error);
         let directory = DataDirectory::open(files, path).map_err(failed)?;
         let committer = Committer::new(options.committer_threads).map_err(failed)?;
         let host = Arc::new(Host::new(Arc::new(directory), clock, options));
@@ -521,20 +522,7 @@ impl Engine for JournalEngine {
     }
 
     async fn failed(&self) -> Error {
-        let mut failed = self.inner.host.failed();
-        let mut committer = self.inner.committer.failed();
-        loop {
-            let first = failed.borrow_and_update().clone();
-            let of_a_helper = committer.borrow_and_update().clone().map(|error| super::explain("*", error));
-            if let Some(error) = first.or(of_a_helper) {
-                return error;
-            }
-            // Both senders live as long as this does.
-            tokio::select! {
-                _ = failed.changed() => {}
-                _ = committer.changed() => {}
-            }
-        }
+        self.inner.host.failure.wait(&self.inner.committer, |error| super::explain("*", error)).await
     }
 
     async fn close(&self) -> Result<()> {

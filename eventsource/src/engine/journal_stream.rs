@@ -7,11 +7,12 @@
 use std::path::Path;
 
 use async_trait::async_trait;
+use sinew_hosting::{GoOn, blocking, cancellable};
 use sinew_session::ResourceName;
 use tokio::sync::{oneshot, watch};
 
 use super::stored_stream::{Held, StoredStream};
-use super::{GoOn, backup, blocking, cancellable, verify};
+use super::{backup, verify};
 use crate::{
     Append, AppendDone, BackedUp, CommitDone, Compacted, Cursor, CursorUpdate, Page, ProducerGrant, ProgressSink,
     ReadLimits, Result, Stream, StreamInfo, StreamRange, Verified,

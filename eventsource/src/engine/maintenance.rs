@@ -6,10 +6,10 @@ use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use sinew_hosting::{GoOn, locked};
 use sinew_session::ResourceName;
 
 use super::stored_stream::StoredStream;
-use super::{GoOn, locked};
 
 /// Who has streams that are not open.
 pub(crate) trait Walk: Send + Sync + std::fmt::Debug {

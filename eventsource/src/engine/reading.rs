@@ -1,8 +1,8 @@
 //! Reading one stream: from memory where it has it, else from its journal.
 
+use sinew_hosting::locked;
 use sinew_journal::{BatchView, Error as JournalError};
 
-use super::locked;
 use super::stored_stream::{StoredStream, is_events};
 use crate::{Error, EventBatch, Page, ReadLimits, Result, StoredBatch};
 

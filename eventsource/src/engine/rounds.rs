@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use sinew_hosting::locked;
 use sinew_journal::{COMMIT_BYTES_MAX, Error as JournalError, Participant, PreparedBatch};
 use sinew_session::to_value;
 
-use super::locked;
 use super::stored_stream::{KIND_OPENING, OpenDone, Request, StoredStream, Writer};
 use crate::stream::Judgement;
 use crate::{AppendDone, Appended, Error, EventBatch, ProducerGrant, Result, StoredBatch};

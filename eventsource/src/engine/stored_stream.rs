@@ -4,11 +4,11 @@
 //! Locks are taken in this order: writer, then any of the others, each alone and for a few instructions. The writer's is
 //! held while a round is stored.
 
-use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
+use sinew_hosting::{GoOn, Inbox, Refused, locked};
 use sinew_journal::{
     BatchHeader, Committer, Error as JournalError, Journal, JournalOptions, JournalReader, Participant, PreparedBatch,
     Recovery, Wake,
@@ -18,10 +18,9 @@ use tokio::sync::watch;
 
 use super::cursor_log::CursorLog;
 use super::folder::Folder;
-use super::inbox::{Inbox, Refused};
 use super::maintenance::Bell;
 use super::tail::Tail;
-use super::{GoOn, Host, locked, storage};
+use super::{Host, storage};
 use crate::stream::{StreamState, check_batch};
 use crate::{
     Append, AppendDone, Durability, Error, Level, ProducerGrant, Result, StreamConfig, StreamInfo, StreamRange,
@@ -45,15 +44,6 @@ pub(crate) enum Request {
     Open { name: String, done: OpenDone },
 }
 
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Append { .. } => "Append",
-            Self::Open { .. } => "Open",
-        })
-    }
-}
-
 impl Request {
     pub(crate) fn refuse(self, error: Error) {
         match self {
@@ -70,7 +60,7 @@ pub(crate) struct StoredStream {
     pub(crate) folder: Folder,
     pub(crate) host: Arc<Host>,
     pub(super) config: RwLock<Arc<StreamConfig>>,
-    pub(super) inbox: Inbox<Request>,
+    pub(super) inbox: Inbox<Request, Error>,
     pub(super) writer: Mutex<Writer>,
     pub(super) reader: RwLock<JournalReader>,
     pub(super) range: watch::Sender<StreamRange>,
@@ -141,7 +131,7 @@ impl StoredStream {
             name: folder.name.clone(),
             folder,
             config: RwLock::new(Arc::new(config)),
-            inbox: Inbox::new(host.clone()),
+            inbox: host.inbox(),
             reader: RwLock::new(journal.reader()),
             range: watch::channel(StreamRange { first, next, ended: false }).0,
             tail: Mutex::new(Tail::new(host.options.tail_bytes_max)),
@@ -370,7 +360,7 @@ impl StoredStream {
     pub(super) fn give_up(&self, error: &Error) {
         self.inbox.close(error.clone());
         self.inbox.take(usize::MAX).into_iter().for_each(|request| request.refuse(error.clone()));
-        self.host.fail(error);
+        self.host.failure.tell(error);
     }
 
     /// Saves the producers as they are, with everything below the stored end in them.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sinew_hosting::{GoOn, locked};
 use sinew_journal::Files;
 use sinew_session::ResourceName;
 

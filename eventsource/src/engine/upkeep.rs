@@ -3,18 +3,15 @@
 
 use std::collections::HashMap;
 
+use sinew_hosting::{GoOn, locked};
 use sinew_journal::{BatchView, Error as JournalError, JournalReader, PreparedSnapshot, Rewritten, SegmentInfo};
 
-use super::locked;
 use super::stored_stream::{KIND_OPENING, StoredStream, Writer, is_events};
 use crate::compaction::{KeyMap, Pass, is_due, tombstones_until};
 use crate::retention::{SegmentFacts, expired};
 use crate::{Compacted, Compaction, Error, EventBatch, Progress, Result};
 
 const READ_BYTES: usize = 1 << 20;
-
-/// Told how far it is; says whether to go on.
-pub(crate) type GoOn<'a> = &'a mut dyn FnMut(Progress) -> bool;
 
 /// Which pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

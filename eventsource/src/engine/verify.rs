@@ -2,12 +2,11 @@
 
 use std::ops::ControlFlow;
 
+use sinew_hosting::{GoOn, locked};
 use sinew_journal::{Error as JournalError, JournalReader};
 use sinew_session::from_value;
 
-use super::locked;
 use super::stored_stream::{KIND_EVENTS, KIND_OPENING, StoredStream};
-use super::upkeep::GoOn;
 use crate::cursors::Cursors;
 use crate::producers::{Opening, Producers};
 use crate::{EventBatch, Progress, Result, Verified};

@@ -6,13 +6,13 @@
 
 use std::sync::PoisonError;
 
-use super::locked;
 use super::row::{self, Meta};
 use super::shown::{InTable, Waiting, memory_of};
 use super::store::RowChange;
 use super::stored_bucket::StoredBucket;
 use crate::planted::is_planted;
 use crate::{Key, Result};
+use sinew_hosting::locked;
 
 /// Rows of a piece: while it is taken, readers of the table wait.
 const PIECE_ROWS: usize = 256;

@@ -4,12 +4,13 @@ use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use sinew_hosting::{GoOn, locked};
 use sinew_journal::{Error as JournalError, Files, OpenMode};
 use sinew_session::from_value;
 
 use super::folder::{CONFIG, FIRST, Folder, Identity, JOURNAL};
 use super::stored_bucket::StoredBucket;
-use super::{GoOn, Host, locked, storage};
+use super::{Host, storage};
 use crate::{BackedUp, BucketConfig, Error, Progress, Result};
 
 const PIECE_BYTES: usize = 1 << 20;

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use sinew_hosting::{FirstFailure, Inbox, Quota};
 use sinew_journal::{DataDirectory, Files};
-use tokio::sync::watch;
 
 use super::clock::Clock;
 use crate::Error;
@@ -63,15 +63,15 @@ pub(crate) struct Host {
     pub(crate) directory: Arc<DataDirectory>,
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) options: KvEngineOptions,
-    queued: AtomicUsize,
+    quota: Arc<Quota>,
     is_closing: AtomicBool,
-    failed: watch::Sender<Option<Error>>,
+    pub(crate) failure: FirstFailure<Error>,
 }
 
 impl Host {
     pub(crate) fn new(directory: Arc<DataDirectory>, clock: Box<dyn Clock>, options: KvEngineOptions) -> Self {
-        let (queued, is_closing, failed) = (AtomicUsize::new(0), AtomicBool::new(false), watch::channel(None).0);
-        Self { directory, clock, options, queued, is_closing, failed }
+        let (quota, is_closing) = (Quota::new(options.queued_bytes_total_max), AtomicBool::new(false));
+        Self { directory, clock, options, quota, is_closing, failure: FirstFailure::default() }
     }
 
     pub(crate) fn files(&self) -> &dyn Files {
@@ -83,15 +83,9 @@ impl Host {
         self.directory.path().join("kv")
     }
 
-    /// Takes so many bytes of what may wait in all buckets.
-    pub(crate) fn take_queued(&self, bytes: usize) -> bool {
-        let max = self.options.queued_bytes_total_max;
-        let take = |queued: usize| (queued == 0 || queued + bytes <= max).then_some(queued + bytes);
-        self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
-    }
-
-    pub(crate) fn give_queued(&self, bytes: usize) {
-        self.queued.fetch_sub(bytes, Ordering::Relaxed);
+    /// For what waits in one of them.
+    pub(crate) fn inbox<T>(&self) -> Inbox<T, Error> {
+        Inbox::new(self.options.queued_bytes_max, self.quota.clone())
     }
 
     /// The engine is closing: what takes long stops.
@@ -101,18 +95,5 @@ impl Host {
 
     pub(crate) fn is_closing(&self) -> bool {
         self.is_closing.load(Ordering::Relaxed)
-    }
-
-    /// Publishes a failure after which the process must end; the first one stays.
-    pub(crate) fn fail(&self, error: &Error) {
-        self.failed.send_if_modified(|first| {
-            let is_first = first.is_none();
-            first.get_or_insert_with(|| error.clone());
-            is_first
-        });
-    }
-
-    pub(crate) fn failed(&self) -> watch::Receiver<Option<Error>> {
-        self.failed.subscribe()
     }
 }

@@ -7,11 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use sinew_hosting::{blocking, cancellable};
 use sinew_session::ResourceName;
 use tokio::sync::watch;
 
 use super::stored_bucket::StoredBucket;
-use super::{backup, blocking, cancellable, verify};
+use super::{backup, verify};
 use crate::{
     BackedUp, Bucket, BucketInfo, BucketRange, ChangePage, Compacted, Entry, Found, Key, Page, PageLimits,
     ProgressSink, Range, Result, Revision, Verified, Write, WriteDone,

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
+use sinew_hosting::{blocking, cancellable, locked};
 use sinew_journal::{Committer, DataDirectory, Disk};
 use sinew_session::ResourceName;
 
@@ -19,7 +20,7 @@ use super::journal_bucket::JournalBucket;
 use super::stored_bucket::StoredBucket;
 use super::tables::Tables;
 use super::workers::Workers;
-use super::{Host, KvEngineOptions, backup, blocking, cancellable, explain, locked, storage_of};
+use super::{Host, KvEngineOptions, backup, explain, storage_of};
 use crate::table::check_config;
 use crate::{Bucket, BucketConfig, BucketInfo, Engine, Error, ProgressSink, Result};
 
@@ -63,7 +64,7 @@ impl JournalEngine {
     /// # Errors
     /// `Storage`: the directory is in use, of a newer version, or cannot be read.
     pub fn open(path: impl AsRef<Path>, options: KvEngineOptions) -> Result<Self> {
-        let failed = |error: sinew_journal::Error| explain("*", error);
+        let failed = |error: sinew_journal::Error| explain("*", &error);
         let directory = DataDirectory::open(Arc::new(Disk), path.as_ref()).map_err(failed)?;
         let committer = Committer::new(options.committer_threads).map_err(failed)?;
         Self::open_in(Arc::new(directory), Arc::new(committer), options)
@@ -106,7 +107,7 @@ impl JournalEngine {
         clock: Box<dyn super::clock::Clock>,
         stores: Arc<dyn super::store::Stores>,
     ) -> Result<Self> {
-        let failed = |error: sinew_journal::Error| explain("*", error);
+        let failed = |error: sinew_journal::Error| explain("*", &error);
         let directory = DataDirectory::open(files, path).map_err(failed)?;
         let committer = Committer::new(options.committer_threads).map_err(failed)?;
         let host = Arc::new(Host::new(Arc::new(directory), clock, options));
@@ -414,20 +415,7 @@ impl Engine for JournalEngine {
     }
 
     async fn failed(&self) -> Error {
-        let mut failed = self.inner.host.failed();
-        let mut committer = self.inner.committer.failed();
-        loop {
-            let first = failed.borrow_and_update().clone();
-            let of_a_helper = committer.borrow_and_update().clone().map(|error| explain("*", error));
-            if let Some(error) = first.or(of_a_helper) {
-                return error;
-            }
-            // Both senders live as long as this does.
-            tokio::select! {
-                _ = failed.changed() => {}
-                _ = committer.changed() => {}
-            }
-        }
+        self.inner.host.failure.wait(&self.inner.committer, |error| explain("*", error)).await
     }
 
     async fn close(&self) -> Result<()> {

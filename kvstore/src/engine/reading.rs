@@ -6,13 +6,14 @@
 use std::sync::{PoisonError, RwLockReadGuard};
 
 use bytes::Bytes;
+use sinew_hosting::locked;
 use sinew_journal::{BatchView, Error as JournalError};
 
 use super::codec::{KIND_CHANGES, groups, value};
 use super::shown::{Glance, PageBuilder, Shown};
 use super::store::StoreError;
 use super::stored_bucket::StoredBucket;
-use super::{locked, row, storage_of};
+use super::{row, storage_of};
 use crate::table::{Live, Span, Stored, Value};
 use crate::{ChangePage, Entry, Error, Found, Key, Page, PageLimits, Range, Result, Revision};
 

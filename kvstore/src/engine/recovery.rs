@@ -1,11 +1,12 @@
 //! A bucket's state from its journal and its table: the table is believed as far as it says it is, the rest is replayed.
 
+use sinew_hosting::locked;
 use sinew_journal::{BatchView, Error as JournalError, JournalReader};
 
 use super::codec::{KIND_CHANGES, groups};
 use super::row::{self, Meta};
+use super::storage_of;
 use super::stored_bucket::StoredBucket;
-use super::{locked, storage_of};
 use crate::planted::is_planted;
 use crate::table::{ChangedKey, Counts, Deadline, Now, Operations, Position, Record, Remembered, Stored, Table};
 use crate::{Change, Key, Result, Revision};

@@ -1,13 +1,12 @@
 //! A round of one bucket: what is due expires, everything that waits is judged in order, stored by one write and one sync,
 //! and answered.
 
+use sinew_hosting::locked;
 use sinew_journal::{COMMIT_BYTES_MAX, Error as JournalError, Participant, PreparedBatch};
 
 use super::codec::{KIND_CHANGES, put_group};
-use super::inbox::Request;
-use super::locked;
 use super::row;
-use super::stored_bucket::{StoredBucket, Writer};
+use super::stored_bucket::{Request, StoredBucket, Writer};
 use crate::planted::is_planted;
 use crate::table::{Group, Judgement, Looked};
 use crate::{Error, Key, Result, Revision, WriteDone, Written};
@@ -90,7 +89,7 @@ impl StoredBucket {
             let _ = writer.rules.expire(key, &mut find);
         }
         let mut answers = Vec::with_capacity(requests.len());
-        for Request { write, done, .. } in requests {
+        for Request { write, done } in requests {
             // By its own time: a key may have gone since the round began.
             let answer = match writer.rules.judge(&write, self.host.clock.now(), level, &mut find) {
                 Judgement::Store(written) => Ok(written),

@@ -5,9 +5,9 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use sinew_hosting::locked;
 use sinew_journal::SimulatedDisk;
 
-use super::locked;
 use super::store::{RowChange, Store, StoreError, Stores};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;

@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
+use sinew_hosting::{Inbox, Refused, locked};
 use sinew_journal::{
     Committer, Error as JournalError, Journal, JournalOptions, JournalReader, Participant, Recovery, Wake,
 };
@@ -13,12 +14,11 @@ use sinew_session::ResourceName;
 use tokio::sync::watch;
 
 use super::folder::{Folder, Identity};
-use super::inbox::{Inbox, Refused};
 use super::row::Meta;
 use super::shown::Shown;
 use super::store::{Store, StoreError, Stores};
 use super::workers::Bell;
-use super::{Host, locked, storage, storage_of};
+use super::{Host, storage, storage_of};
 use crate::table::{Operations, Position, Table, check_write};
 use crate::{BucketConfig, BucketInfo, BucketRange, Durability, Error, Level, Operation, Result, Write, WriteDone};
 
@@ -27,6 +27,12 @@ const INDEX_INTERVAL_BYTES: u32 = 4 << 10;
 /// What a part of a write takes beside its key and value.
 const PART_BYTES: usize = 64;
 
+/// A write that waits for its round.
+pub(super) struct Request {
+    pub(super) write: Write,
+    pub(super) done: WriteDone,
+}
+
 /// One bucket on disk.
 #[derive(Debug)]
 pub(super) struct StoredBucket {
@@ -34,7 +40,7 @@ pub(super) struct StoredBucket {
     pub(super) folder: Folder,
     pub(super) host: Arc<Host>,
     pub(super) identity: RwLock<Arc<Identity>>,
-    pub(super) inbox: Inbox,
+    pub(super) inbox: Inbox<Request, Error>,
     pub(super) writer: Mutex<Writer>,
     pub(super) reader: RwLock<JournalReader>,
     pub(super) range: watch::Sender<BucketRange>,
@@ -86,7 +92,7 @@ impl StoredBucket {
         let bucket = Arc::new(Self {
             name,
             folder,
-            inbox: Inbox::new(host.clone()),
+            inbox: host.inbox(),
             reader: RwLock::new(journal.reader()),
             writer: Mutex::new(Writer { journal: Some(journal), rules, snapshot_at: 0, grown: 0 }),
             range: watch::channel(BucketRange { first, ..BucketRange::default() }).0,
@@ -153,10 +159,12 @@ impl StoredBucket {
             return done(Err(error));
         }
         let bytes = bytes_of(&write);
-        match self.inbox.push(write, bytes, done) {
+        match self.inbox.push(Request { write, done }, bytes) {
             Ok(()) => self.wake(),
-            Err((done, Refused::Closed(error))) => done(Err(error)),
-            Err((done, Refused::Full(bytes))) => done(Err(Error::Busy { bucket: self.name.to_string(), bytes })),
+            Err((request, Refused::Closed(error))) => (request.done)(Err(error)),
+            Err((request, Refused::Full(bytes))) => {
+                (request.done)(Err(Error::Busy { bucket: self.name.to_string(), bytes }));
+            }
         }
     }
 
@@ -272,7 +280,7 @@ impl StoredBucket {
     pub(super) fn give_up(&self, error: &Error) {
         self.inbox.close(error.clone());
         self.inbox.take(usize::MAX).into_iter().for_each(|request| (request.done)(Err(error.clone())));
-        self.host.fail(error);
+        self.host.failure.tell(error);
     }
 
     /// Saves which writes are remembered, with everything that is stored in it.

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 
 use serde::{Deserialize, Serialize};
+use sinew_hosting::locked;
 use sinew_session::{from_value, to_value};
 
 use super::sled_store::SledStores;
 use super::store::{StoreError, Stores};
-use super::{Host, locked, storage_of};
+use super::{Host, storage_of};
 use crate::Result;
 
 /// The folder of the tables, in the data directory.
@@ -117,7 +118,7 @@ impl Tables {
         if !path.is_dir() {
             return;
         }
-        if host.failed().borrow().is_some() {
+        if host.failure.told().borrow().is_some() {
             // Whatever failed, it is not the time to vouch for anything.
             return;
         }

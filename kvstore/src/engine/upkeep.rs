@@ -12,11 +12,11 @@ use std::collections::HashMap;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
+use sinew_hosting::{GoOn, locked};
 use sinew_journal::{BatchView, Error as JournalError, JournalReader, Rewritten, SegmentInfo};
 
 use super::codec::{KIND_CHANGES, groups, put_group};
 use super::stored_bucket::{StoredBucket, Writer};
-use super::{GoOn, locked};
 use crate::planted::is_planted;
 use crate::table::{Group, Stored};
 use crate::{Change, Compacted, Key, Progress, Result};

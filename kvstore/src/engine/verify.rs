@@ -3,11 +3,12 @@
 
 use std::ops::{Bound, ControlFlow};
 
+use sinew_hosting::{GoOn, locked};
 use sinew_journal::{Error as JournalError, JournalReader};
 
 use super::codec::{KIND_CHANGES, groups};
+use super::row;
 use super::stored_bucket::StoredBucket;
-use super::{GoOn, locked, row};
 use crate::table::{Operations, Record, Stored};
 use crate::{Change, Progress, Result, Verified};
 

@@ -6,10 +6,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use sinew_hosting::locked;
 use sinew_session::ResourceName;
 
+use super::Host;
 use super::stored_bucket::StoredBucket;
-use super::{Host, locked};
 
 /// How long what the tables were given may wait until the operating system has it: what a start after a kill has to
 /// replay.

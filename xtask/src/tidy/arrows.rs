@@ -5,7 +5,8 @@ use crate::metadata::{Metadata, Package};
 
 /// What stands below a service that keeps nothing on disk, and below one that does.
 const BELOW_SERVICES: &[&str] = &["sinew-session", "sinew-transport-api", "sinew-auth"];
-const BELOW_DURABLE: &[&str] = &["sinew-session", "sinew-transport-api", "sinew-auth", "sinew-journal"];
+const BELOW_DURABLE: &[&str] =
+    &["sinew-session", "sinew-transport-api", "sinew-auth", "sinew-journal", "sinew-hosting"];
 
 /// Crates that users depend on, and which of ours each may name; `None` may name all that are in this list.
 const ARROWS: &[(&str, Option<&[&str]>)] = &[
@@ -13,6 +14,9 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("sinew-journal", Some(&[])),
     ("sinew-transport-api", Some(&["sinew-auth"])),
     ("sinew-session", Some(&["sinew-transport-api", "sinew-auth"])),
+    // Between the engines on disk and what they stand on: named things in folders. The journal knows no names, the session
+    // no files.
+    ("sinew-hosting", Some(&["sinew-session", "sinew-journal"])),
     ("sinew-transport-zmq", Some(&["sinew-transport-api", "sinew-auth", "zmq-sys"])),
     ("sinew-transport-quic", Some(&["sinew-transport-api", "sinew-auth"])),
     ("zmq-sys", Some(&[])),

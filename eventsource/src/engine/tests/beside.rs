@@ -137,7 +137,7 @@ fn alter_on_a_full_disk(full_from: u64) -> u64 {
     let calls = disk.calls() - before;
     let place = format!("full from call {full_from} of {calls} on");
     assert!(matches!(altered, Ok(_) | Err(Error::NoSpace { .. })), "{place}: {altered:?}");
-    assert!(stream.host.failed().borrow().is_none(), "{place}: the process need not end");
+    assert!(stream.host.failure.told().borrow().is_none(), "{place}: the process need not end");
     disk.mend();
     drop((stream, altered));
     let stream = engine.open_now(&name("s"), &other).expect("there is room");

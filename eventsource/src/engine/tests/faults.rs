@@ -157,7 +157,7 @@ fn a_failed_sync_ends_it_and_is_published() {
     let engine = engine_on(disk.clone(), &HandClock::new()).expect("opened");
     let stream = engine.open_now(&name("s"), &config()).expect("opened");
     append_now(&stream, append_of(&["a".into()])).expect("appended");
-    let failed = stream.host.failed();
+    let failed = stream.host.failure.told();
     assert!(failed.borrow().is_none());
     disk.fail(Fault { kind: FaultKind::Sync, call: disk.calls(), count: u64::MAX });
     let laters = [append(&stream, append_of(&["b".into()])), append(&stream, append_of(&["c".into()]))];

@@ -303,5 +303,5 @@ fn verify_tells_of_a_table_that_does_not_fit() {
     stores.damage("b", b"b", vec![0xff]);
     let failed = super::super::verify::verify(&bucket, &mut |_| true).expect_err("it cannot go on");
     assert!(failed.to_string().contains("restart the server: it is made again from the journal"), "{failed}");
-    assert!(bucket.host.failed().borrow().is_some());
+    assert!(bucket.host.failure.told().borrow().is_some());
 }

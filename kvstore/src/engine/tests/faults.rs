@@ -154,7 +154,7 @@ fn a_full_disk_refuses_and_goes_on_by_itself() {
 fn a_failed_sync_ends_it_and_is_published() {
     let (disk, _, engine, bucket) = bucket_with(&BucketConfig::default());
     write_now(&bucket, put("a", "1")).expect("put");
-    let failed = bucket.host.failed();
+    let failed = bucket.host.failure.told();
     assert!(failed.borrow().is_none());
     disk.fail(Fault { kind: FaultKind::Sync, call: disk.calls(), count: u64::MAX });
     let laters = [write(&bucket, put("a", "2")), write(&bucket, put("b", "1"))];
@@ -188,7 +188,7 @@ fn a_table_that_fails_ends_it_and_costs_nothing() {
             _ => bucket.apply_now(),
         };
         assert!(matches!(error, Err(Error::Storage { .. })), "{while_}");
-        assert!(bucket.host.failed().borrow().is_some(), "{while_}");
+        assert!(bucket.host.failure.told().borrow().is_some(), "{while_}");
         assert!(matches!(write(&bucket, put("a", "lost")).answer(), Some(Err(Error::Storage { .. }))), "{while_}");
         stores.break_down(false);
         engine.forget();
