@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sinew_hosting::GoOn;
+use sinew_hosting::{Folder, GoOn};
 use sinew_journal::{Durability, File, Files, Journal, JournalOptions, OpenMode, PreparedBatch};
 
-use crate::engine::folder::Folder;
+use crate::engine::folder::EVENTS;
 use crate::engine::host::Host;
 use crate::engine::storage;
 use crate::engine::stored_stream::KIND_EVENTS;
@@ -38,7 +38,7 @@ pub(crate) fn import(
     source: &Path,
     go_on: GoOn<'_>,
 ) -> Result<()> {
-    let failed = storage(&folder.name);
+    let failed = storage(folder.name());
     let files = find(host.files(), source)?;
     let mut progress = Progress { done: 0, total: files.iter().map(|(_, file)| file.bytes).sum() };
     let options = JournalOptions {
@@ -49,7 +49,7 @@ pub(crate) fn import(
         first_offset: files.first().map_or(0, |(first, _)| *first),
         ..JournalOptions::default()
     };
-    let opened = Journal::open(host.directory.files().clone(), folder.events(), options).map_err(&failed)?;
+    let opened = Journal::open(host.directory.files().clone(), folder.join(EVENTS), options).map_err(&failed)?;
     let mut output = Output { journal: opened.0, builder: EventBatchBuilder::default(), time: 0, folder };
     let mut due = None;
     for (first, mut file) in files {
@@ -173,7 +173,7 @@ impl Output<'_> {
         if events.count() == 0 {
             return Ok(());
         }
-        let failed = storage(&self.folder.name);
+        let failed = storage(self.folder.name());
         let batch = PreparedBatch::new(events.body().clone(), events.count(), events.count()).map_err(&failed)?;
         self.journal.commit(&mut [batch.kind(KIND_EVENTS)], self.time).map_err(&failed).map(drop)
     }

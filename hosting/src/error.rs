@@ -11,6 +11,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What went wrong. An engine has words of its own for each of them; so the enum is exhaustive.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
+    /// There is one of this name.
+    #[error("`{name}` exists; choose another name")]
+    Exists {
+        /// The resource.
+        name: String,
+    },
     /// The disk is full. Nothing of it was stored; reads go on.
     #[error("no space left for `{name}`; free some: writing goes on by itself then")]
     NoSpace {

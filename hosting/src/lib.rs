@@ -20,6 +20,8 @@ mod error;
 pub use error::{Error, Result};
 mod failure;
 pub use failure::FirstFailure;
+mod folder;
+pub use folder::{Folder, Layout};
 mod inbox;
 pub use inbox::{Inbox, Quota, Refused};
 mod waiting;

@@ -4,11 +4,11 @@ use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use sinew_hosting::{GoOn, locked};
+use sinew_hosting::{Folder, GoOn, locked};
 use sinew_journal::{Error as JournalError, Files, JournalReader, OpenMode};
 use sinew_session::from_value;
 
-use super::folder::{CONFIG, CURSORS, EVENTS, Folder};
+use super::folder::{CURSORS, EVENTS, LAYOUT};
 use super::stored_stream::StoredStream;
 use super::{Host, storage};
 use crate::{BackedUp, Error, Progress, Result, StreamConfig};
@@ -42,7 +42,7 @@ pub(super) fn backup(stream: &StoredStream, target: &Path, go_on: GoOn<'_>) -> R
     let of_cursors = cursors.map(|(reader, _kept)| copy(&reader, CURSORS)).transpose()?;
     let copied = copy(&reader, EVENTS)?;
     let config = sinew_session::to_value(&*stream.config()).expect("numbers and names can be written");
-    host.directory.write_whole(target.join(CONFIG), &config).map_err(stream.storage())?;
+    host.directory.write_whole(target.join(LAYOUT.config), &config).map_err(stream.storage())?;
     let bytes = copied.bytes + of_cursors.map_or(0, |copied| copied.bytes);
     Ok(BackedUp { first: copied.first, next: copied.next, bytes })
 }
@@ -58,8 +58,9 @@ fn check_empty(files: &dyn Files, target: &Path) -> Result<()> {
 
 /// Copies a backup's files into a stream's folder, and gives its configuration.
 pub(super) fn restore(host: &Host, folder: &Folder, source: &Path, go_on: GoOn<'_>) -> Result<StreamConfig> {
-    let failed = storage(&folder.name);
-    let config = host.directory.read_whole(source.join(CONFIG)).map_err(|error| refused(source, error.to_string()))?;
+    let failed = storage(folder.name());
+    let config =
+        host.directory.read_whole(source.join(LAYOUT.config)).map_err(|error| refused(source, error.to_string()))?;
     let config = config.ok_or_else(|| refused(source, "holds no backup of a stream, or one that was cut off"))?;
     let config: StreamConfig = from_value(&config).map_err(|error| refused(source, error.why))?;
     let files = host.files();
@@ -71,7 +72,7 @@ pub(super) fn restore(host: &Host, folder: &Folder, source: &Path, go_on: GoOn<'
         };
         // Files that were being written when their writer ended are nobody's.
         all.extend(names.into_iter().filter(|name| !name.starts_with('.')).map(|name| (part, name)));
-        files.create_dir_all(&folder.path.join(part)).map_err(io("create", &folder.path)).map_err(&failed)?;
+        files.create_dir_all(&folder.join(part)).map_err(io("create", &folder.join(part))).map_err(&failed)?;
     }
     let mut progress = Progress::default();
     for (part, name) in &all {
@@ -81,11 +82,11 @@ pub(super) fn restore(host: &Host, folder: &Folder, source: &Path, go_on: GoOn<'
             length.map_err(|cause| refused(source, format!("`{part}/{name}` cannot be read: {cause}")))?;
     }
     for (part, name) in &all {
-        let (from, to) = (source.join(part).join(name), folder.path.join(part).join(name));
+        let (from, to) = (source.join(part).join(name), folder.join(part).join(name));
         copy_file(files, &from, &to, &mut progress, go_on).map_err(&failed)?;
     }
     for part in [EVENTS, CURSORS].iter().filter(|part| all.iter().any(|(of, _)| of == *part)) {
-        let path = folder.path.join(part);
+        let path = folder.join(part);
         files.sync_dir(&path).map_err(io("sync", &path)).map_err(&failed)?;
     }
     Ok(config)

@@ -5,13 +5,13 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
-use sinew_hosting::{Inbox, Refused, locked};
+use sinew_hosting::{Folder, Inbox, Refused, locked};
 use sinew_journal::{
     Committer, Error as JournalError, Journal, JournalOptions, JournalReader, Participant, PreparedBatch, Wake,
 };
 use sinew_session::ResourceName;
 
-use super::folder::Folder;
+use super::folder::CURSORS;
 use super::{Host, storage};
 use crate::cursors::{Cursors, PendingCursors, decode_updates, encode_updates};
 use crate::{CommitDone, Cursor, CursorUpdate, Error, Result};
@@ -62,25 +62,25 @@ impl Drop for Kept<'_> {
 
 impl CursorLog {
     pub(crate) fn open(host: &Arc<Host>, folder: &Folder, committer: &Committer) -> Result<Arc<Self>> {
-        let path = folder.cursors();
+        let path = folder.join(CURSORS);
         let is_there = match host.files().list(&path) {
             Ok(names) => !names.is_empty(),
             Err(cause) if cause.kind() == ErrorKind::NotFound => false,
             Err(cause) => {
                 let (what, path, cause) = ("list", path.clone(), Arc::new(cause));
-                return Err(storage(&folder.name)(JournalError::Io { what, path, cause }));
+                return Err(storage(folder.name())(JournalError::Io { what, path, cause }));
             }
         };
         let mut writer = Writer { journal: None, has_ended: false, snapshot_at: 0, bytes_since: 0, kept_for: 0 };
         let mut table = Cursors::default();
         if is_there {
-            let journal = open_journal(host, &path).map_err(storage(&folder.name))?;
-            (table, writer.snapshot_at) = restore(&folder.name, &journal.reader())?;
+            let journal = open_journal(host, &path).map_err(storage(folder.name()))?;
+            (table, writer.snapshot_at) = restore(folder.name(), &journal.reader())?;
             writer.bytes_since = journal.segments().iter().map(|segment| segment.bytes).sum();
             writer.journal = Some(journal);
         }
         let log = Arc::new(Self {
-            stream: folder.name.clone(),
+            stream: folder.name().clone(),
             path,
             inbox: host.inbox(),
             host: host.clone(),

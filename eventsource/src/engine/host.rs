@@ -1,6 +1,5 @@
 //! What all streams of one data directory share: the directory itself, clocks, bounds, and the first failure.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -101,11 +100,6 @@ impl Host {
 
     pub(crate) fn files(&self) -> &dyn Files {
         &**self.directory.files()
-    }
-
-    /// The folder of all streams.
-    pub(crate) fn log(&self) -> PathBuf {
-        self.directory.path().join("log")
     }
 
     /// The wall clock where ages by it count; `None` for a while after it was set.

@@ -9,12 +9,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 
 use async_trait::async_trait;
-use sinew_hosting::{GoOn, blocking, cancellable, locked};
+use sinew_hosting::{Folder, GoOn, blocking, cancellable, locked};
 use sinew_journal::{Committer, DataDirectory, Disk, Files};
 use sinew_session::ResourceName;
 
 use super::backup;
-use super::folder::{Folder, Found};
+use super::folder::{LAYOUT, folder};
 use super::host::{Clock, SystemClock};
 use super::journal_stream::JournalStream;
 use super::maintenance::{Maintenance, Walk};
@@ -133,7 +133,7 @@ impl JournalEngine {
     }
 
     fn with(host: Arc<Host>, committer: Arc<Committer>, maintenance: Maintenance) -> Result<Self> {
-        let names = find_streams(&host)?;
+        let names = Folder::find_all(&host.directory, &LAYOUT)?;
         let table = Mutex::new(Table { names, ..Table::default() });
         let inner = Arc::new(Inner { host, table, maintenance, committer });
         let walk: Weak<dyn Walk> = Arc::<Inner>::downgrade(&inner);
@@ -211,25 +211,6 @@ impl JournalEngine {
     }
 }
 
-/// The streams below a data directory; removes what is unfinished.
-fn find_streams(host: &Arc<Host>) -> Result<BTreeSet<ResourceName>> {
-    let failed = |what, cause| storage_of("*", format!("cannot {what} {}: {cause}", host.log().display()));
-    host.files().create_dir_all(&host.log()).map_err(|cause| failed("create", cause))?;
-    let folders = host.files().list(&host.log()).map_err(|cause| failed("list", cause))?;
-    let mut names = BTreeSet::new();
-    for name in folders.iter().filter_map(|folder| ResourceName::from_folder_name(folder)) {
-        let folder = Folder::new(host, &name);
-        match folder.look(host)?.0 {
-            Found::Stream => {
-                names.insert(name);
-            }
-            Found::Unfinished => folder.finish_removal(host)?,
-            Found::Nothing => {}
-        }
-    }
-    Ok(names)
-}
-
 impl Inner {
     /// The place of a stream, whether it is there or not.
     fn slot<'a>(&'a self, name: &'a ResourceName) -> Result<InHand<'a>> {
@@ -266,8 +247,8 @@ impl Inner {
         if let Some(stream) = open {
             return Ok(stream.hold());
         }
-        let folder = Folder::new(&self.host, name);
-        let config = folder.config(&self.host)?.ok_or_else(|| Self::unknown(name))?;
+        let folder = folder(&self.host, name);
+        let config = folder.config::<StreamConfig>()?.ok_or_else(|| Self::unknown(name))?;
         self.make_room(name)?;
         let stream = StoredStream::open(&self.host, folder, config, &self.committer, self.maintenance.bell(name))?;
         self.maintenance.look_after(&stream);
@@ -314,9 +295,9 @@ impl Inner {
             return Err(Error::StreamExists { stream: name.to_string() });
         }
         self.check_count()?;
-        let folder = Folder::new(&self.host, name);
-        folder.begin(&self.host)?;
-        folder.write_config(&self.host, config)?;
+        let folder = folder(&self.host, name);
+        folder.begin()?;
+        folder.write_config(config)?;
         locked(&self.table).names.insert(name.clone());
         Ok(self.opened_in(name, &mut open)?.info())
     }
@@ -354,7 +335,7 @@ impl Inner {
             drop(locked(&stream.upkeep));
         }
         locked(&self.table).names.remove(name);
-        Folder::new(&self.host, name).remove(&self.host)
+        Ok(folder(&self.host, name).remove()?)
     }
 
     /// Makes a stream by filling its folder; nothing is there before all is.
@@ -365,11 +346,11 @@ impl Inner {
             return Err(Error::StreamExists { stream: name.to_string() });
         }
         self.check_count()?;
-        let folder = Folder::new(&self.host, name);
-        folder.begin(&self.host)?;
-        let filled = fill(&folder).and_then(|config| folder.write_config(&self.host, &config));
+        let folder = folder(&self.host, name);
+        folder.begin()?;
+        let filled = fill(&folder).and_then(|config| Ok(folder.write_config(&config)?));
         if let Err(error) = filled {
-            if let Err(left) = folder.finish_removal(&self.host) {
+            if let Err(left) = folder.finish_removal() {
                 tracing::warn!(stream = %name, error = %left, "what was left half made is removed at the next start");
             }
             return Err(error);
@@ -420,7 +401,7 @@ impl Inner {
                 config.retention == Retention::default() && config.compaction == Compaction::Off
             };
             // One that cannot be read is told of when it is opened.
-            let config = Folder::new(&self.host, &name).config(&self.host).ok().flatten();
+            let config = folder(&self.host, &name).config().ok().flatten();
             if !is_open && config.is_some_and(|config| !keeps_all(&config)) {
                 return Some(name);
             }

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
-use sinew_hosting::{GoOn, Inbox, Refused, locked};
+use sinew_hosting::{Folder, GoOn, Inbox, Refused, locked};
 use sinew_journal::{
     BatchHeader, Committer, Error as JournalError, Journal, JournalOptions, JournalReader, Participant, PreparedBatch,
     Recovery, Wake,
@@ -17,7 +17,7 @@ use sinew_session::ResourceName;
 use tokio::sync::watch;
 
 use super::cursor_log::CursorLog;
-use super::folder::Folder;
+use super::folder::EVENTS;
 use super::maintenance::Bell;
 use super::tail::Tail;
 use super::{Host, storage};
@@ -115,20 +115,20 @@ impl StoredStream {
         committer: &Committer,
         bell: Bell,
     ) -> Result<Arc<Self>> {
-        let storage = storage(&folder.name);
+        let storage = storage(folder.name());
         let cursors = CursorLog::open(host, &folder, committer)?;
         let options = journal_options(&config);
-        let opened = Journal::open(host.directory.files().clone(), folder.events(), options).map_err(&storage)?;
+        let opened = Journal::open(host.directory.files().clone(), folder.join(EVENTS), options).map_err(&storage)?;
         let (journal, recovery) = opened;
-        report(&folder.name, &recovery);
+        report(folder.name(), &recovery);
         journal.attach(committer);
         let (state, snapshot_at) =
-            super::recovery::restore(&folder.name, &journal, config.producers_max).map_err(&storage)?;
+            super::recovery::restore(folder.name(), &journal, config.producers_max).map_err(&storage)?;
         let (first, next) = journal.reader().range();
         let mut damaged: Vec<_> = recovery.damaged.iter().map(|damage| (damage.from, damage.to)).collect();
         damaged.truncate(DAMAGED_MAX);
         let stream = Arc::new(Self {
-            name: folder.name.clone(),
+            name: folder.name().clone(),
             folder,
             config: RwLock::new(Arc::new(config)),
             inbox: host.inbox(),
@@ -271,7 +271,7 @@ impl StoredStream {
             return Err(self.ended());
         }
         let before = self.config();
-        self.folder.write_config(&self.host, config)?;
+        self.folder.write_config(config)?;
         writer.state.limit_producers(config.producers_max);
         self.producers.store(writer.state.producers().len() as u64, Ordering::Relaxed);
         *self.config.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(config.clone());
@@ -301,7 +301,7 @@ impl StoredStream {
             _ => {}
         }
         let files = self.host.directory.files().clone();
-        let (journal, _) = Journal::open(files, self.folder.events(), journal_options(config))?;
+        let (journal, _) = Journal::open(files, self.folder.join(EVENTS), journal_options(config))?;
         journal.attach(committer);
         *self.reader.write().unwrap_or_else(std::sync::PoisonError::into_inner) = journal.reader();
         writer.journal = Some(journal);

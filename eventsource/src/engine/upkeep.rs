@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use sinew_hosting::{GoOn, locked};
 use sinew_journal::{BatchView, Error as JournalError, JournalReader, PreparedSnapshot, Rewritten, SegmentInfo};
 
+use super::folder::COMPACTED;
 use super::stored_stream::{KIND_OPENING, StoredStream, Writer, is_events};
 use crate::compaction::{KeyMap, Pass, is_due, tombstones_until};
 use crate::retention::{SegmentFacts, expired};
@@ -128,7 +129,9 @@ impl StoredStream {
         let reader = self.reader();
         let sealed: Vec<_> = reader.segments().into_iter().filter(|segment| segment.is_sealed).collect();
         let Some(end) = sealed.last().map(|segment| segment.next) else { return Ok(None) };
-        let clean = self.folder.compacted(&self.host).min(end);
+        // Where that is not known, it is compacted again.
+        let compacted = self.folder.number(COMPACTED).ok().flatten().unwrap_or(0);
+        let clean = compacted.min(end);
         let bytes = |is_clean: bool| {
             let of_kind = sealed.iter().filter(|segment| (segment.next <= clean) == is_clean);
             of_kind.map(|segment| segment.bytes).sum()
@@ -146,7 +149,7 @@ impl StoredStream {
         let (keys, covered) = work.learn(clean, end)?;
         let mut pass = Pass { keys: &keys, tombstones_until };
         let dropped = work.rewrite(&sealed, covered, &mut pass)?;
-        self.folder.write_compacted(&self.host, covered)?;
+        self.folder.write_number(COMPACTED, covered)?;
         // Where the memory for keys was enough, this was the last pass; tombstones that got old are no reason for more.
         Ok((covered < end || dropped > 0).then_some(dropped).filter(|_| covered > clean || dropped > 0))
     }

@@ -4,11 +4,11 @@ use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use sinew_hosting::{GoOn, locked};
+use sinew_hosting::{Folder, GoOn, locked};
 use sinew_journal::{Error as JournalError, Files, OpenMode};
 use sinew_session::from_value;
 
-use super::folder::{CONFIG, FIRST, Folder, Identity, JOURNAL};
+use super::folder::{FIRST, Identity, JOURNAL, LAYOUT};
 use super::stored_bucket::StoredBucket;
 use super::{Host, storage};
 use crate::{BackedUp, BucketConfig, Error, Progress, Result};
@@ -35,7 +35,7 @@ pub(super) fn backup(bucket: &StoredBucket, target: &Path, go_on: GoOn<'_>) -> R
     let first = locked(&bucket.shown).first;
     host.directory.write_whole(target.join(FIRST), &first.to_le_bytes()).map_err(bucket.storage())?;
     let config = sinew_session::to_value(&bucket.config()).expect("numbers and names can be written");
-    host.directory.write_whole(target.join(CONFIG), &config).map_err(bucket.storage())?;
+    host.directory.write_whole(target.join(LAYOUT.config), &config).map_err(bucket.storage())?;
     Ok(BackedUp { revision: copied.next, bytes: copied.bytes })
 }
 
@@ -51,17 +51,17 @@ fn check_empty(files: &dyn Files, target: &Path) -> Result<()> {
 /// Copies a backup's files into a bucket's folder, and gives what the bucket is to be: another than the one that was
 /// copied, so that no table is taken for its own.
 pub(super) fn restore(host: &Host, folder: &Folder, source: &Path, go_on: GoOn<'_>) -> Result<Identity> {
-    let failed = storage(&folder.name);
+    let failed = storage(folder.name());
     let read =
         |name: &str| host.directory.read_whole(source.join(name)).map_err(|error| refused(source, error.to_string()));
     let config =
-        read(CONFIG)?.ok_or_else(|| refused(source, "holds no backup of a bucket, or one that was cut off"))?;
+        read(LAYOUT.config)?.ok_or_else(|| refused(source, "holds no backup of a bucket, or one that was cut off"))?;
     let config: BucketConfig = from_value(&config).map_err(|error| refused(source, error.why))?;
     if let Some(first) = read(FIRST)? {
-        host.directory.write_whole(folder.path.join(FIRST), &first).map_err(&failed)?;
+        host.directory.write_whole(folder.join(FIRST), &first).map_err(&failed)?;
     }
     let files = host.files();
-    let (from, to) = (source.join(JOURNAL), folder.journal());
+    let (from, to) = (source.join(JOURNAL), folder.join(JOURNAL));
     let names = files.list(&from).map_err(|cause| refused(source, format!("cannot be read: {cause}")))?;
     // Files that were being written when their writer ended are nobody's.
     let names: Vec<_> = names.into_iter().filter(|name| !name.starts_with('.')).collect();

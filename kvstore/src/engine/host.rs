@@ -1,6 +1,5 @@
 //! What all buckets of one data directory share: the directory itself, clocks, bounds, and the first failure.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -76,11 +75,6 @@ impl Host {
 
     pub(crate) fn files(&self) -> &dyn Files {
         &**self.directory.files()
-    }
-
-    /// The folder of all buckets.
-    pub(crate) fn buckets(&self) -> PathBuf {
-        self.directory.path().join("kv")
     }
 
     /// For what waits in one of them.

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use sinew_hosting::{blocking, cancellable, locked};
+use sinew_hosting::{Folder, blocking, cancellable, locked};
 use sinew_journal::{Committer, DataDirectory, Disk};
 use sinew_session::ResourceName;
 
 use super::clock::SystemClock;
-use super::folder::{Folder, Found, Identity};
+use super::folder::{Identity, LAYOUT, folder};
 use super::journal_bucket::JournalBucket;
 use super::stored_bucket::StoredBucket;
 use super::tables::Tables;
@@ -115,7 +115,7 @@ impl JournalEngine {
     }
 
     fn with(host: Arc<Host>, committer: Arc<Committer>, tables: Tables, workers: Workers) -> Result<Self> {
-        let list = Mutex::new(List { names: find_buckets(&host)?, ..List::default() });
+        let list = Mutex::new(List { names: Folder::find_all(&host.directory, &LAYOUT)?, ..List::default() });
         let opener = Mutex::default();
         Ok(Self { inner: Arc::new(Inner { host, tables: Arc::new(tables), list, workers, committer, opener }) })
     }
@@ -178,25 +178,6 @@ impl JournalEngine {
     }
 }
 
-/// The buckets below a data directory; removes what is unfinished.
-fn find_buckets(host: &Arc<Host>) -> Result<BTreeSet<ResourceName>> {
-    let failed = |what, cause| storage_of("*", format!("cannot {what} {}: {cause}", host.buckets().display()));
-    host.files().create_dir_all(&host.buckets()).map_err(|cause| failed("create", cause))?;
-    let folders = host.files().list(&host.buckets()).map_err(|cause| failed("list", cause))?;
-    let mut names = BTreeSet::new();
-    for name in folders.iter().filter_map(|folder| ResourceName::from_folder_name(folder)) {
-        let folder = Folder::new(host, &name);
-        match folder.look(host)?.0 {
-            Found::Bucket => {
-                names.insert(name);
-            }
-            Found::Unfinished => folder.finish_removal(host)?,
-            Found::Nothing => {}
-        }
-    }
-    Ok(names)
-}
-
 impl Inner {
     /// The place of a bucket, whether it is there or not.
     fn slot(&self, name: &ResourceName) -> Result<Arc<Slot>> {
@@ -233,8 +214,8 @@ impl Inner {
         if locked(&self.list).is_closed {
             return Err(Error::Ended { bucket: name.to_string() });
         }
-        let folder = Folder::new(&self.host, name);
-        let identity = folder.identity(&self.host)?.ok_or_else(|| Self::unknown(name))?;
+        let folder = folder(&self.host, name);
+        let identity = folder.config::<Identity>()?.ok_or_else(|| Self::unknown(name))?;
         let (stores, bell) = (self.tables.wait()?, self.workers.bell(name));
         let bucket = StoredBucket::open(&self.host, folder, identity, &self.committer, stores, bell)?;
         self.workers.look_after(&bucket);
@@ -257,10 +238,10 @@ impl Inner {
             return Err(Error::BucketExists { bucket: name.to_string() });
         }
         self.check_count()?;
-        let folder = Folder::new(&self.host, name);
-        folder.begin(&self.host)?;
+        let folder = folder(&self.host, name);
+        folder.begin()?;
         let identity = Identity { incarnation: self.host.files().random(), config: config.clone() };
-        folder.write_identity(&self.host, &identity)?;
+        folder.write_config(&identity)?;
         locked(&self.list).names.insert(name.clone());
         self.opened_in(name, &mut open)?.info()
     }
@@ -306,7 +287,7 @@ impl Inner {
             drop(locked(&bucket.upkeep));
         }
         locked(&self.list).names.remove(name);
-        Folder::new(&self.host, name).remove(&self.host)?;
+        folder(&self.host, name).remove()?;
         // What is left of it is known by its number, and removed at the next start or when the name is used again.
         let removed = self.tables.wait().map_err(|error| error.to_string());
         if let Err(why) = removed.and_then(|tables| tables.remove(&name.folder_name()).map_err(|error| error.0)) {
@@ -323,11 +304,11 @@ impl Inner {
             return Err(Error::BucketExists { bucket: name.to_string() });
         }
         self.check_count()?;
-        let folder = Folder::new(&self.host, name);
-        folder.begin(&self.host)?;
-        let filled = fill(&folder).and_then(|identity| folder.write_identity(&self.host, &identity));
+        let folder = folder(&self.host, name);
+        folder.begin()?;
+        let filled = fill(&folder).and_then(|identity| Ok(folder.write_config(&identity)?));
         if let Err(error) = filled {
-            if let Err(left) = folder.finish_removal(&self.host) {
+            if let Err(left) = folder.finish_removal() {
                 tracing::warn!(bucket = %name, error = %left, "what was left half made is removed at the next start");
             }
             return Err(error);

@@ -6,14 +6,14 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use sinew_hosting::{Inbox, Refused, locked};
+use sinew_hosting::{Folder, Inbox, Refused, locked};
 use sinew_journal::{
     Committer, Error as JournalError, Journal, JournalOptions, JournalReader, Participant, Recovery, Wake,
 };
 use sinew_session::ResourceName;
 use tokio::sync::watch;
 
-use super::folder::{Folder, Identity};
+use super::folder::{FIRST, Identity, JOURNAL};
 use super::row::Meta;
 use super::shown::Shown;
 use super::store::{Store, StoreError, Stores};
@@ -80,14 +80,14 @@ impl StoredBucket {
         stores: Arc<dyn Stores>,
         bell: Bell,
     ) -> Result<Arc<Self>> {
-        let name = folder.name.clone();
+        let name = folder.name().clone();
         let (files, options) = (host.directory.files().clone(), journal_options(host, &identity.config));
-        let (journal, recovery) = Journal::open(files, folder.journal(), options).map_err(storage(&name))?;
+        let (journal, recovery) = Journal::open(files, folder.join(JOURNAL), options).map_err(storage(&name))?;
         report(&name, &recovery);
         journal.attach(committer);
         let store = stores.table(&name.folder_name()).map_err(|error| broken(&name, &error))?;
         let rules = Table::new(name.to_string(), identity.config.clone(), Position::default(), Operations::default());
-        let first = folder.first(host)?;
+        let first = folder.number(FIRST)?.unwrap_or(1);
         let shown = Shown::new(host.options.cache_bytes_max, host.options.tail_bytes_max);
         let bucket = Arc::new(Self {
             name,
@@ -211,7 +211,7 @@ impl StoredBucket {
         let before = self.config();
         let incarnation = self.identity.read().unwrap_or_else(PoisonError::into_inner).incarnation;
         let identity = Identity { incarnation, config: config.clone() };
-        self.folder.write_identity(&self.host, &identity)?;
+        self.folder.write_config(&identity)?;
         writer.rules.configure(config.clone());
         *self.identity.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(identity);
         if before.durability != config.durability
@@ -229,7 +229,7 @@ impl StoredBucket {
     fn reopen(&self, writer: &mut Writer, config: &BucketConfig, committer: &Committer) -> Result<(), JournalError> {
         writer.journal.take().map_or(Ok(()), Journal::close)?;
         let files = self.host.directory.files().clone();
-        let (journal, _) = Journal::open(files, self.folder.journal(), journal_options(&self.host, config))?;
+        let (journal, _) = Journal::open(files, self.folder.join(JOURNAL), journal_options(&self.host, config))?;
         journal.attach(committer);
         *self.reader.write().unwrap_or_else(PoisonError::into_inner) = journal.reader();
         writer.journal = Some(journal);

@@ -16,6 +16,7 @@ use sinew_hosting::{GoOn, locked};
 use sinew_journal::{BatchView, Error as JournalError, JournalReader, Rewritten, SegmentInfo};
 
 use super::codec::{KIND_CHANGES, groups, put_group};
+use super::folder::FIRST;
 use super::stored_bucket::{StoredBucket, Writer};
 use crate::planted::is_planted;
 use crate::table::{Group, Stored};
@@ -143,7 +144,7 @@ impl StoredBucket {
         if locked(&self.shown).first >= first {
             return Ok(());
         }
-        self.folder.write_first(&self.host, first)?;
+        self.folder.write_number(FIRST, first)?;
         locked(&self.shown).first = first;
         self.range.send_modify(|range| range.first = first);
         Ok(())

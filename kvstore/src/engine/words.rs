@@ -9,6 +9,7 @@ use crate::Error;
 impl From<HostingError> for Error {
     fn from(error: HostingError) -> Self {
         match error {
+            HostingError::Exists { name } => Self::BucketExists { bucket: name },
             HostingError::NoSpace { name } => Self::NoSpace { bucket: name },
             HostingError::NotNow { name, why } | HostingError::Storage { name, why } => {
                 Self::Storage { bucket: name, why }
