@@ -31,6 +31,14 @@ pub enum Error {
         /// What could not be done.
         why: String,
     },
+    /// A directory that is no copy, or that none must be written to.
+    #[error("{path} {why}")]
+    Backup {
+        /// The directory.
+        path: String,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
     /// The storage failed.
     #[error("`{name}` cannot be used: {why}")]
     Storage {

@@ -92,15 +92,27 @@ impl Folder {
         self.path.join(part)
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn layout(&self) -> &'static Layout {
+        self.layout
+    }
+
+    pub(crate) fn directory(&self) -> &DataDirectory {
+        &self.directory
+    }
+
     fn files(&self) -> &dyn Files {
         &**self.directory.files()
     }
 
-    fn storage(&self) -> impl Fn(JournalError) -> Error + use<> {
+    pub(crate) fn storage(&self) -> impl Fn(JournalError) -> Error + use<> {
         Error::of(&self.name)
     }
 
-    fn failed(&self, what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
+    pub(crate) fn failed(&self, what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
         let (storage, path) = (self.storage(), path.to_owned());
         move |cause| storage(JournalError::Io { what, path, cause: cause.into() })
     }

@@ -16,6 +16,8 @@
 //! An engine's own are what its resources mean, their journals and their rules. It says an [`Error`] of this crate in
 //! words of its own.
 
+mod copying;
+pub use copying::Copying;
 mod error;
 pub use error::{Error, Result};
 mod failure;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::directory::WHOLE_FILE_BYTES_MAX;
 use crate::error::{Error, Result};
-use crate::files::{File, Files, write_all};
+use crate::files::{File, Files, OpenMode, write_all};
 use crate::index::Index;
 use crate::mark::Mark;
 use crate::progress::Progress;
@@ -161,6 +161,34 @@ impl JournalReader {
             }
         }
         Ok(())
+    }
+}
+
+/// Copies one file that nobody writes to, one of a copied journal say, and syncs it; its name is durable once its directory
+/// is synced. `tell` hears of the bytes of each MiB and may stop it.
+///
+/// # Errors
+/// [`Error::Cancelled`]; [`Error::NoSpace`]; [`Error::Io`], also when there is such a file. What was copied by then is
+/// left there.
+pub fn copy_file(
+    files: &dyn Files,
+    from: &Path,
+    to: &Path,
+    tell: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<()> {
+    let source = files.open(from, OpenMode::Read).map_err(Error::io("open", from))?;
+    let target = files.create_new(to).map_err(Error::io("create", to))?;
+    let mut at = 0;
+    loop {
+        let piece = read_piece(&*source, at, PIECE_BYTES).map_err(Error::io("read", from))?;
+        if piece.is_empty() {
+            return target.sync_data().map_err(Error::io("sync", to));
+        }
+        write_all(&*target, &piece, at).map_err(Error::io("write", to))?;
+        at += piece.len() as u64;
+        if tell(piece.len() as u64).is_break() {
+            return Err(Error::Cancelled);
+        }
     }
 }
 

@@ -67,7 +67,7 @@ pub use rewrite::{PreparedRewrite, Rewritten};
 mod progress;
 pub use progress::Progress;
 mod copy;
-pub use copy::Copied;
+pub use copy::{Copied, copy_file};
 mod verify;
 pub use verify::VerifyReport;
 mod committer;

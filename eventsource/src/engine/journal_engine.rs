@@ -485,10 +485,7 @@ impl Engine for JournalEngine {
 
     async fn restore(&self, name: &ResourceName, source: &Path, progress: ProgressSink) -> Result<StreamInfo> {
         let (inner, name, source) = (self.inner.clone(), name.clone(), source.to_owned());
-        cancellable(progress, move |go_on| {
-            inner.fill(&name, |folder| backup::restore(&inner.host, folder, &source, go_on))
-        })
-        .await
+        cancellable(progress, move |go_on| inner.fill(&name, |folder| backup::restore(folder, &source, go_on))).await
     }
 
     async fn import(

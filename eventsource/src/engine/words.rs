@@ -10,6 +10,7 @@ impl From<HostingError> for Error {
     fn from(error: HostingError) -> Self {
         match error {
             HostingError::Exists { name } => Self::StreamExists { stream: name },
+            HostingError::Backup { path, why } => Self::Backup { path, why },
             HostingError::NoSpace { name } => Self::NoSpace { stream: name },
             HostingError::NotNow { name, why } => Self::NotNow { stream: name, why },
             HostingError::Storage { name, why } => Self::Storage { stream: name, why },

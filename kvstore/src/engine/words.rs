@@ -10,6 +10,7 @@ impl From<HostingError> for Error {
     fn from(error: HostingError) -> Self {
         match error {
             HostingError::Exists { name } => Self::BucketExists { bucket: name },
+            HostingError::Backup { path, why } => Self::Backup { path, why },
             HostingError::NoSpace { name } => Self::NoSpace { bucket: name },
             HostingError::NotNow { name, why } | HostingError::Storage { name, why } => {
                 Self::Storage { bucket: name, why }
