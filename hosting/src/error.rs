@@ -11,6 +11,24 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What went wrong. An engine has words of its own for each of them; so the enum is exhaustive.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
+    /// There is none of this name.
+    #[error("there is no `{name}`; create it, or choose another name")]
+    Unknown {
+        /// The resource.
+        name: String,
+    },
+    /// It was removed, or the engine is closed.
+    #[error("`{name}` has ended: it was deleted, or its server has stopped")]
+    Ended {
+        /// The resource.
+        name: String,
+    },
+    /// There are as many as there may be.
+    #[error("there are {max} already; delete one, or raise the limit")]
+    TooMany {
+        /// The limit.
+        max: usize,
+    },
     /// There is one of this name.
     #[error("`{name}` exists; choose another name")]
     Exists {

@@ -26,5 +26,7 @@ mod folder;
 pub use folder::{Folder, Layout};
 mod inbox;
 pub use inbox::{Inbox, Quota, Refused};
+mod places;
+pub use places::{LockedPlace, Place, Places};
 mod waiting;
 pub use waiting::{GoOn, blocking, cancellable, locked};

@@ -3,13 +3,11 @@
 //! Streams are opened when they are first asked for, each by itself, so that many open at one time; those that nobody
 //! holds are closed when too many are open. What may wait for a disk runs on tokio's blocking threads.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ops::{Bound, Deref};
 use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 
 use async_trait::async_trait;
-use sinew_hosting::{Folder, GoOn, blocking, cancellable, locked};
+use sinew_hosting::{Folder, GoOn, Places, blocking, cancellable, locked};
 use sinew_journal::{Committer, DataDirectory, Disk, Files};
 use sinew_session::ResourceName;
 
@@ -38,57 +36,11 @@ pub struct JournalEngine {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) host: Arc<Host>,
-    table: Mutex<Table>,
+    places: Places<Arc<StoredStream>>,
+    /// The one that was maintained last of those that were not open.
+    walked: Mutex<Option<ResourceName>>,
     maintenance: Maintenance,
     pub(super) committer: Arc<Committer>,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    /// Streams that are there.
-    names: BTreeSet<ResourceName>,
-    /// Those that somebody asked for.
-    slots: HashMap<ResourceName, Arc<Slot>>,
-    /// Counts questions, to tell who was asked for lately.
-    asked: u64,
-    /// The one that was maintained last of those that were not open.
-    walked: Option<ResourceName>,
-    is_closed: bool,
-}
-
-/// A stream that is open, or not. Its lock is held while it is opened, closed, made or removed.
-#[derive(Debug, Default)]
-pub(super) struct Slot {
-    open: Mutex<Option<Arc<StoredStream>>>,
-    asked: std::sync::atomic::AtomicU64,
-}
-
-/// A stream's place in somebody's hand. Given back, it goes where there is no such stream.
-struct InHand<'a> {
-    engine: &'a Inner,
-    name: &'a ResourceName,
-    /// `None` once it is given back.
-    slot: Option<Arc<Slot>>,
-}
-
-impl Deref for InHand<'_> {
-    type Target = Slot;
-
-    fn deref(&self) -> &Slot {
-        self.slot.as_ref().expect("held until dropped")
-    }
-}
-
-impl Drop for InHand<'_> {
-    fn drop(&mut self) {
-        self.slot = None;
-        let mut table = locked(&self.engine.table);
-        // Whoever is last sees that nobody else has it.
-        let is_unused = table.slots.get(self.name).is_some_and(|slot| Arc::strong_count(slot) == 1);
-        if is_unused && !table.names.contains(self.name) {
-            table.slots.remove(self.name);
-        }
-    }
 }
 
 impl JournalEngine {
@@ -133,9 +85,8 @@ impl JournalEngine {
     }
 
     fn with(host: Arc<Host>, committer: Arc<Committer>, maintenance: Maintenance) -> Result<Self> {
-        let names = Folder::find_all(&host.directory, &LAYOUT)?;
-        let table = Mutex::new(Table { names, ..Table::default() });
-        let inner = Arc::new(Inner { host, table, maintenance, committer });
+        let places = Places::new(Folder::find_all(&host.directory, &LAYOUT)?);
+        let inner = Arc::new(Inner { host, places, walked: Mutex::default(), maintenance, committer });
         let walk: Weak<dyn Walk> = Arc::<Inner>::downgrade(&inner);
         inner.maintenance.walk(walk);
         Ok(Self { inner })
@@ -143,7 +94,7 @@ impl JournalEngine {
 
     /// The stream of this name with this configuration: opened, and made or altered where needed. May wait.
     pub(crate) fn open_now(&self, name: &ResourceName, config: &StreamConfig) -> Result<Held> {
-        if !self.inner.is_there(name) {
+        if !self.inner.places.has(name) {
             self.inner.create(name, config)?;
         }
         let stream = self.inner.opened(name)?;
@@ -189,9 +140,7 @@ impl JournalEngine {
     /// As if the process was killed: what is open is dropped and not closed.
     #[cfg(test)]
     pub(crate) fn forget(&self) {
-        let mut table = locked(&self.inner.table);
-        table.is_closed = true;
-        table.slots.clear();
+        self.inner.places.forget();
     }
 
     /// As the thread does it at each interval.
@@ -202,7 +151,7 @@ impl JournalEngine {
 
     #[cfg(test)]
     pub(crate) fn slots(&self) -> usize {
-        locked(&self.inner.table).slots.len()
+        self.inner.places.place_count()
     }
 
     #[cfg(test)]
@@ -212,35 +161,11 @@ impl JournalEngine {
 }
 
 impl Inner {
-    /// The place of a stream, whether it is there or not.
-    fn slot<'a>(&'a self, name: &'a ResourceName) -> Result<InHand<'a>> {
-        let mut table = locked(&self.table);
-        if table.is_closed {
-            return Err(Error::Ended { stream: name.to_string() });
-        }
-        table.asked += 1;
-        let asked = table.asked;
-        let slot = table.slots.entry(name.clone()).or_default().clone();
-        slot.asked.store(asked, std::sync::atomic::Ordering::Relaxed);
-        Ok(InHand { engine: self, name, slot: Some(slot) })
-    }
-
-    fn is_there(&self, name: &ResourceName) -> bool {
-        locked(&self.table).names.contains(name)
-    }
-
-    fn unknown(name: &ResourceName) -> Error {
-        Error::UnknownStream { stream: name.to_string() }
-    }
-
     /// The stream, opened where it was not. May wait.
     pub(super) fn opened(&self, name: &ResourceName) -> Result<Held> {
-        if !self.is_there(name) {
-            return Err(Self::unknown(name));
-        }
-        let slot = self.slot(name)?;
-        let mut open = locked(&slot.open);
-        self.opened_in(name, &mut open)
+        self.places.check(name)?;
+        let place = self.places.place(name)?;
+        self.opened_in(name, &mut place.lock())
     }
 
     fn opened_in(&self, name: &ResourceName, open: &mut Option<Arc<StoredStream>>) -> Result<Held> {
@@ -248,67 +173,42 @@ impl Inner {
             return Ok(stream.hold());
         }
         let folder = folder(&self.host, name);
-        let config = folder.config::<StreamConfig>()?.ok_or_else(|| Self::unknown(name))?;
+        let config = folder.config()?.ok_or_else(|| Error::UnknownStream { stream: name.to_string() })?;
         self.make_room(name)?;
         let stream = StoredStream::open(&self.host, folder, config, &self.committer, self.maintenance.bell(name))?;
         self.maintenance.look_after(&stream);
         Ok(open.insert(stream).hold())
     }
 
-    /// Closes streams that nobody holds, the one that was asked for least lately first, until one more may be open.
+    /// Closes streams that nobody holds until one more may be open.
     fn make_room(&self, name: &ResourceName) -> Result<()> {
-        let mut slots: Vec<_> = locked(&self.table).slots.values().cloned().collect();
-        slots.sort_by_key(|slot| slot.asked.load(std::sync::atomic::Ordering::Relaxed));
-        let mut count = slots.iter().filter(|slot| is_open(slot)).count();
-        for slot in slots {
-            // The one that is to be opened is among them.
-            if count <= self.host.options.streams_open_max {
-                return Ok(());
+        let max = self.host.options.streams_open_max;
+        let close = |stream: Arc<StoredStream>| {
+            if let Err(error) = stream.close() {
+                // What is wrong with it, who opens it again hears; what it has acknowledged is on disk.
+                tracing::warn!(stream = %stream.name, %error, "a stream was not closed in order; its next start takes longer");
             }
-            let Ok(mut open) = slot.open.try_lock() else { continue };
-            if let Some(stream) = open.take_if(|stream| !stream.is_held()) {
-                if let Err(error) = stream.close() {
-                    // What is wrong with it, who opens it again hears; what it has acknowledged is on disk.
-                    tracing::warn!(stream = %stream.name, %error, "a stream was not closed in order; its next start takes longer");
-                }
-                count -= 1;
-            }
-        }
-        if count <= self.host.options.streams_open_max {
+        };
+        // The one that is to be opened is locked, and so among them.
+        if self.places.make_room(max, |stream| !stream.is_held(), close) {
             return Ok(());
         }
-        let max = self.host.options.streams_open_max;
-        Err(Error::Limit {
-            reason: format!("{max} streams are in use, and `{name}` is one more; raise `streams_open_max`"),
-        })
+        let reason = format!("{max} streams are in use, and `{name}` is one more; raise `streams_open_max`");
+        Err(Error::Limit { reason })
     }
 
     fn create(&self, name: &ResourceName, config: &StreamConfig) -> Result<StreamInfo> {
         check_config(name.as_str(), config)?;
-        let slot = self.slot(name)?;
-        let mut open = locked(&slot.open);
-        if self.is_there(name) {
+        let place = self.places.place(name)?;
+        let mut open = place.lock();
+        if self.places.has(name) {
             let stream = self.opened_in(name, &mut open)?;
             if *stream.config() == *config {
                 return Ok(stream.info());
             }
-            return Err(Error::StreamExists { stream: name.to_string() });
         }
-        self.check_count()?;
-        let folder = folder(&self.host, name);
-        folder.begin()?;
-        folder.write_config(config)?;
-        locked(&self.table).names.insert(name.clone());
+        open.make(&folder(&self.host, name), self.host.options.streams_max, |_| Ok::<_, Error>(config))?;
         Ok(self.opened_in(name, &mut open)?.info())
-    }
-
-    fn check_count(&self) -> Result<()> {
-        let max = self.host.options.streams_max;
-        if locked(&self.table).names.len() >= max {
-            let reason = format!("there are {max} streams already; delete one, or raise `streams_max`");
-            return Err(Error::Limit { reason });
-        }
-        Ok(())
     }
 
     fn alter(&self, name: &ResourceName, config: &StreamConfig) -> Result<StreamInfo> {
@@ -317,72 +217,34 @@ impl Inner {
         let altered = stream.alter(config, &self.committer);
         if stream.current_range().ended {
             // It could not be opened with that: whoever asks for it next tries again.
-            let slot = self.slot(name)?;
-            locked(&slot.open).take_if(|open| Arc::ptr_eq(open, &*stream));
+            let place = self.places.place(name)?;
+            place.lock().take_if(|open| Arc::ptr_eq(open, &*stream));
         }
         altered.map(|()| stream.info())
     }
 
     fn delete(&self, name: &ResourceName) -> Result<()> {
-        let slot = self.slot(name)?;
-        let mut open = locked(&slot.open);
-        if !self.is_there(name) {
-            return Err(Self::unknown(name));
-        }
+        let place = self.places.place(name)?;
+        let mut open = place.lock();
+        self.places.check(name)?;
         if let Some(stream) = open.take() {
             stream.abandon();
             // Whoever maintains it stops at the next look.
             drop(locked(&stream.upkeep));
         }
-        locked(&self.table).names.remove(name);
-        Ok(folder(&self.host, name).remove()?)
+        Ok(open.remove(&folder(&self.host, name))?)
     }
 
     /// Makes a stream by filling its folder; nothing is there before all is.
     fn fill(&self, name: &ResourceName, fill: impl FnOnce(&Folder) -> Result<StreamConfig>) -> Result<StreamInfo> {
-        let slot = self.slot(name)?;
-        let mut open = locked(&slot.open);
-        if self.is_there(name) {
-            return Err(Error::StreamExists { stream: name.to_string() });
-        }
-        self.check_count()?;
-        let folder = folder(&self.host, name);
-        folder.begin()?;
-        let filled = fill(&folder).and_then(|config| Ok(folder.write_config(&config)?));
-        if let Err(error) = filled {
-            if let Err(left) = folder.finish_removal() {
-                tracing::warn!(stream = %name, error = %left, "what was left half made is removed at the next start");
-            }
-            return Err(error);
-        }
-        locked(&self.table).names.insert(name.clone());
+        let place = self.places.place(name)?;
+        let mut open = place.lock();
+        open.make(&folder(&self.host, name), self.host.options.streams_max, fill)?;
         Ok(self.opened_in(name, &mut open)?.info())
     }
 
     fn close(&self) -> Result<()> {
-        let mut table = locked(&self.table);
-        table.is_closed = true;
-        let slots: Vec<_> = table.slots.values().cloned().collect();
-        drop(table);
-        let (next, closed) = (Mutex::new(slots.iter()), Mutex::new(Ok(())));
-        let close = || {
-            loop {
-                let Some(slot) = locked(&next).next() else { return };
-                let stream = locked(&slot.open).take();
-                if let Some(Err(error)) = stream.map(|stream| stream.close()) {
-                    let mut closed = locked(&closed);
-                    *closed = std::mem::replace(&mut *closed, Ok(())).and(Err(error));
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..slots.len().min(CLOSING_MAX) {
-                // This one goes on alone where the system has no more.
-                let _ = std::thread::Builder::new().name("sinew-close".into()).spawn_scoped(scope, close);
-            }
-            close();
-        });
-        closed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.places.close(CLOSING_MAX, |stream| stream.close())
     }
 }
 
@@ -390,13 +252,10 @@ impl Inner {
     /// The next stream in turn that is not open and in which something may be due.
     fn next_unopened(&self) -> Option<ResourceName> {
         for _ in 0..WALK_NAMES_MAX {
-            let mut table = locked(&self.table);
-            let after = table.walked.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-            let mut behind = table.names.range::<ResourceName, _>((after, Bound::Unbounded));
-            let name = behind.next().or_else(|| table.names.first()).filter(|_| !table.is_closed).cloned()?;
-            table.walked = Some(name.clone());
-            let is_open = table.slots.get(&name).is_some_and(is_open);
-            drop(table);
+            let mut walked = locked(&self.walked);
+            let (name, is_open) = self.places.next(walked.as_ref())?;
+            *walked = Some(name.clone());
+            drop(walked);
             let keeps_all = |config: &StreamConfig| {
                 config.retention == Retention::default() && config.compaction == Compaction::Off
             };
@@ -410,13 +269,12 @@ impl Inner {
     }
 
     fn maintain_unopened(&self, name: &ResourceName, go_on: GoOn<'_>) -> Result<()> {
-        let open = locked(&self.table).slots.values().filter(|slot| is_open(slot)).count();
-        if open >= self.host.options.streams_open_max {
+        if self.places.open_count() >= self.host.options.streams_open_max {
             return Ok(());
         }
         let done = self.opened(name)?.maintain(go_on);
-        let slot = self.slot(name)?;
-        let idle = locked(&slot.open).take_if(|stream| !stream.is_held());
+        let place = self.places.place(name)?;
+        let idle = place.lock().take_if(|stream| !stream.is_held());
         idle.map_or(Ok(()), |stream| stream.close())?;
         done.map(drop)
     }
@@ -432,15 +290,10 @@ impl Walk for Inner {
     }
 }
 
-/// One that is locked is being opened, or closed: it counts as open.
-fn is_open(slot: &Arc<Slot>) -> bool {
-    slot.open.try_lock().map_or(true, |open| open.is_some())
-}
-
 impl Drop for Inner {
     fn drop(&mut self) {
         self.maintenance.stop();
-        if !locked(&self.table).is_closed
+        if !self.places.has_ended()
             && let Err(error) = self.close()
         {
             tracing::warn!(%error, "the event log was not closed in order; it recovers at the next start");
@@ -466,17 +319,12 @@ impl Engine for JournalEngine {
     }
 
     async fn names(&self, after: Option<&ResourceName>, max: usize) -> Result<Vec<ResourceName>> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let table = locked(&self.inner.table);
-        Ok(table.names.range::<ResourceName, _>((from, Bound::Unbounded)).take(max).cloned().collect())
+        Ok(self.inner.places.names(after, max))
     }
 
     async fn stream(&self, name: &ResourceName) -> Result<Arc<dyn Stream>> {
-        if self.inner.is_there(name)
-            && let Ok(open) = self.inner.slot(name)?.open.try_lock()
-            && let Some(stream) = &*open
-        {
-            return Ok(Arc::new(JournalStream::new(stream.hold())));
+        if let Some(stream) = self.inner.places.look(name, StoredStream::hold)? {
+            return Ok(Arc::new(JournalStream::new(stream)));
         }
         let (inner, name) = (self.inner.clone(), name.clone());
         let stream = blocking(move || inner.opened(&name)).await?;

@@ -9,6 +9,11 @@ use crate::Error;
 impl From<HostingError> for Error {
     fn from(error: HostingError) -> Self {
         match error {
+            HostingError::Unknown { name } => Self::UnknownStream { stream: name },
+            HostingError::Ended { name } => Self::Ended { stream: name },
+            HostingError::TooMany { max } => {
+                Self::Limit { reason: format!("there are {max} streams already; delete one, or raise `streams_max`") }
+            }
             HostingError::Exists { name } => Self::StreamExists { stream: name },
             HostingError::Backup { path, why } => Self::Backup { path, why },
             HostingError::NoSpace { name } => Self::NoSpace { stream: name },

@@ -3,14 +3,12 @@
 //! Everything is opened beside everything else: the table on a thread of its own, and behind it each bucket, so that
 //! whoever asks for one waits for that one at most. What may wait for a disk runs on tokio's blocking threads.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use sinew_hosting::{Folder, blocking, cancellable, locked};
+use sinew_hosting::{Folder, Places, blocking, cancellable, locked};
 use sinew_journal::{Committer, DataDirectory, Disk};
 use sinew_session::ResourceName;
 
@@ -34,26 +32,11 @@ pub struct JournalEngine {
 struct Inner {
     host: Arc<Host>,
     tables: Arc<Tables>,
-    list: Mutex<List>,
+    places: Places<Arc<StoredBucket>>,
     workers: Workers,
     committer: Arc<Committer>,
     /// Opens the table, and then each bucket.
     opener: Mutex<Option<JoinHandle<()>>>,
-}
-
-#[derive(Debug, Default)]
-struct List {
-    /// Buckets that are there.
-    names: BTreeSet<ResourceName>,
-    /// Those that somebody asked for.
-    slots: HashMap<ResourceName, Arc<Slot>>,
-    is_closed: bool,
-}
-
-/// A bucket that is open, or not. Its lock is held while it is opened, closed, made or removed.
-#[derive(Debug, Default)]
-struct Slot {
-    open: Mutex<Option<Arc<StoredBucket>>>,
 }
 
 impl JournalEngine {
@@ -81,14 +64,14 @@ impl JournalEngine {
         let engine = Self::with(host, committer, Tables::opening(), workers)?;
         let (host, tables, inner) =
             (engine.inner.host.clone(), engine.inner.tables.clone(), Arc::downgrade(&engine.inner));
-        let kept = locked(&engine.inner.list).names.iter().map(ResourceName::folder_name).collect();
+        let kept = engine.inner.places.names(None, usize::MAX).iter().map(ResourceName::folder_name).collect();
         let opener = std::thread::Builder::new().name("sinew-kv-open".into()).spawn(move || {
             tables.open(&host, &kept);
-            let names = inner.upgrade().map(|inner| locked(&inner.list).names.clone()).unwrap_or_default();
+            let names = inner.upgrade().map(|inner| inner.places.names(None, usize::MAX)).unwrap_or_default();
             for name in names {
                 let Some(inner) = inner.upgrade() else { return };
                 if let Err(error) = inner.opened(&name)
-                    && !locked(&inner.list).is_closed
+                    && !inner.places.has_ended()
                 {
                     tracing::error!(bucket = %name, %error, "a bucket could not be opened");
                 }
@@ -115,9 +98,9 @@ impl JournalEngine {
     }
 
     fn with(host: Arc<Host>, committer: Arc<Committer>, tables: Tables, workers: Workers) -> Result<Self> {
-        let list = Mutex::new(List { names: Folder::find_all(&host.directory, &LAYOUT)?, ..List::default() });
+        let places = Places::new(Folder::find_all(&host.directory, &LAYOUT)?);
         let opener = Mutex::default();
-        Ok(Self { inner: Arc::new(Inner { host, tables: Arc::new(tables), list, workers, committer, opener }) })
+        Ok(Self { inner: Arc::new(Inner { host, tables: Arc::new(tables), places, workers, committer, opener }) })
     }
 }
 
@@ -127,8 +110,7 @@ impl JournalEngine {
     /// Writes what is due, stores what waits, each bucket's as one round at least, and takes it into the table; says how
     /// many rounds there were. For an engine without threads.
     pub fn step(&self) -> usize {
-        let slots: Vec<_> = locked(&self.inner.list).slots.values().cloned().collect();
-        let open: Vec<_> = slots.iter().filter_map(|slot| locked(&slot.open).clone()).collect();
+        let open = self.inner.places.open();
         open.iter().for_each(|bucket| bucket.wake());
         let mut rounds = 0;
         loop {
@@ -168,9 +150,7 @@ impl JournalEngine {
 
     /// As if the process was killed: what is open is dropped and not closed.
     pub(super) fn forget(&self) {
-        let mut list = locked(&self.inner.list);
-        list.is_closed = true;
-        list.slots.clear();
+        self.inner.places.forget();
     }
 
     pub(super) fn run_dirty(&self) -> usize {
@@ -179,31 +159,11 @@ impl JournalEngine {
 }
 
 impl Inner {
-    /// The place of a bucket, whether it is there or not.
-    fn slot(&self, name: &ResourceName) -> Result<Arc<Slot>> {
-        let mut list = locked(&self.list);
-        if list.is_closed {
-            return Err(Error::Ended { bucket: name.to_string() });
-        }
-        Ok(list.slots.entry(name.clone()).or_default().clone())
-    }
-
-    fn is_there(&self, name: &ResourceName) -> bool {
-        locked(&self.list).names.contains(name)
-    }
-
-    fn unknown(name: &ResourceName) -> Error {
-        Error::UnknownBucket { bucket: name.to_string() }
-    }
-
     /// The bucket, opened where it was not. May wait.
     fn opened(&self, name: &ResourceName) -> Result<Arc<StoredBucket>> {
-        if !self.is_there(name) {
-            return Err(Self::unknown(name));
-        }
-        let slot = self.slot(name)?;
-        let mut open = locked(&slot.open);
-        self.opened_in(name, &mut open)
+        self.places.check(name)?;
+        let place = self.places.place(name)?;
+        self.opened_in(name, &mut place.lock())
     }
 
     fn opened_in(&self, name: &ResourceName, open: &mut Option<Arc<StoredBucket>>) -> Result<Arc<StoredBucket>> {
@@ -211,11 +171,11 @@ impl Inner {
             return Ok(bucket.clone());
         }
         // It may have been deleted, or the engine closed, while we waited for the lock.
-        if locked(&self.list).is_closed {
+        if self.places.has_ended() {
             return Err(Error::Ended { bucket: name.to_string() });
         }
         let folder = folder(&self.host, name);
-        let identity = folder.config::<Identity>()?.ok_or_else(|| Self::unknown(name))?;
+        let identity = folder.config::<Identity>()?.ok_or_else(|| Error::UnknownBucket { bucket: name.to_string() })?;
         let (stores, bell) = (self.tables.wait()?, self.workers.bell(name));
         let bucket = StoredBucket::open(&self.host, folder, identity, &self.committer, stores, bell)?;
         self.workers.look_after(&bucket);
@@ -225,34 +185,17 @@ impl Inner {
 
     fn create(&self, name: &ResourceName, config: &BucketConfig) -> Result<BucketInfo> {
         check_config(name.as_str(), config)?;
-        if !self.is_there(name) {
-            self.check_count()?;
-        }
-        let slot = self.slot(name)?;
-        let mut open = locked(&slot.open);
-        if self.is_there(name) {
+        let place = self.places.place(name)?;
+        let mut open = place.lock();
+        if self.places.has(name) {
             let bucket = self.opened_in(name, &mut open)?;
             if bucket.config() == *config {
                 return bucket.info();
             }
-            return Err(Error::BucketExists { bucket: name.to_string() });
         }
-        self.check_count()?;
-        let folder = folder(&self.host, name);
-        folder.begin()?;
         let identity = Identity { incarnation: self.host.files().random(), config: config.clone() };
-        folder.write_config(&identity)?;
-        locked(&self.list).names.insert(name.clone());
+        open.make(&folder(&self.host, name), self.host.options.buckets_max, |_| Ok::<_, Error>(identity))?;
         self.opened_in(name, &mut open)?.info()
-    }
-
-    fn check_count(&self) -> Result<()> {
-        let max = self.host.options.buckets_max;
-        if locked(&self.list).names.len() >= max {
-            let reason = format!("there are {max} buckets already; delete one, or raise `buckets_max`");
-            return Err(Error::Limit { reason });
-        }
-        Ok(())
     }
 
     fn alter(&self, name: &ResourceName, config: &BucketConfig) -> Result<BucketInfo> {
@@ -263,31 +206,15 @@ impl Inner {
     }
 
     fn delete(&self, name: &ResourceName) -> Result<()> {
-        if !self.is_there(name) {
-            return Err(Self::unknown(name));
-        }
-        let slot = self.slot(name)?;
-        let deleted = self.delete_in(name, &slot);
-        // Names that are used once and never again must not add up; whoever still waits for this one keeps it.
-        let mut list = locked(&self.list);
-        if Arc::strong_count(&slot) == 2 && !list.names.contains(name) {
-            list.slots.remove(name);
-        }
-        deleted
-    }
-
-    fn delete_in(&self, name: &ResourceName, slot: &Slot) -> Result<()> {
-        let mut open = locked(&slot.open);
-        if !self.is_there(name) {
-            return Err(Self::unknown(name));
-        }
+        let place = self.places.place(name)?;
+        let mut open = place.lock();
+        self.places.check(name)?;
         if let Some(bucket) = open.take() {
             bucket.abandon();
             // Whoever maintains it stops at the next look.
             drop(locked(&bucket.upkeep));
         }
-        locked(&self.list).names.remove(name);
-        folder(&self.host, name).remove()?;
+        open.remove(&folder(&self.host, name))?;
         // What is left of it is known by its number, and removed at the next start or when the name is used again.
         let removed = self.tables.wait().map_err(|error| error.to_string());
         if let Err(why) = removed.and_then(|tables| tables.remove(&name.folder_name()).map_err(|error| error.0)) {
@@ -298,39 +225,17 @@ impl Inner {
 
     /// Makes a bucket by filling its folder; nothing is there before all is.
     fn fill(&self, name: &ResourceName, fill: impl FnOnce(&Folder) -> Result<Identity>) -> Result<BucketInfo> {
-        let slot = self.slot(name)?;
-        let mut open = locked(&slot.open);
-        if self.is_there(name) {
-            return Err(Error::BucketExists { bucket: name.to_string() });
-        }
-        self.check_count()?;
-        let folder = folder(&self.host, name);
-        folder.begin()?;
-        let filled = fill(&folder).and_then(|identity| Ok(folder.write_config(&identity)?));
-        if let Err(error) = filled {
-            if let Err(left) = folder.finish_removal() {
-                tracing::warn!(bucket = %name, error = %left, "what was left half made is removed at the next start");
-            }
-            return Err(error);
-        }
-        locked(&self.list).names.insert(name.clone());
+        let place = self.places.place(name)?;
+        let mut open = place.lock();
+        open.make(&folder(&self.host, name), self.host.options.buckets_max, fill)?;
         self.opened_in(name, &mut open)?.info()
     }
 
     fn close(&self) -> Result<()> {
-        let slots: Vec<_> = {
-            let mut list = locked(&self.list);
-            list.is_closed = true;
-            list.slots.values().cloned().collect()
-        };
+        self.places.end();
         // Whoever makes a table again stops at the next look.
         self.host.close();
-        let mut closed = Ok(());
-        for slot in slots {
-            if let Some(bucket) = locked(&slot.open).take() {
-                closed = closed.and(bucket.close());
-            }
-        }
+        let closed = self.places.close(1, |bucket| bucket.close());
         self.tables.close(&self.host);
         let opener = locked(&self.opener).take();
         if let Some(opener) = opener.filter(|opener| opener.thread().id() != std::thread::current().id()) {
@@ -344,7 +249,7 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.workers.stop();
-        if !locked(&self.list).is_closed
+        if !self.places.has_ended()
             && let Err(error) = self.close()
         {
             tracing::warn!(%error, "the key-value store was not closed in order; it recovers at the next start");
@@ -370,17 +275,12 @@ impl Engine for JournalEngine {
     }
 
     async fn names(&self, after: Option<&ResourceName>, max: usize) -> Result<Vec<ResourceName>> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let list = locked(&self.inner.list);
-        Ok(list.names.range::<ResourceName, _>((from, Bound::Unbounded)).take(max).cloned().collect())
+        Ok(self.inner.places.names(after, max))
     }
 
     async fn bucket(&self, name: &ResourceName) -> Result<Arc<dyn Bucket>> {
-        if self.inner.is_there(name)
-            && let Ok(open) = self.inner.slot(name)?.open.try_lock()
-            && let Some(bucket) = &*open
-        {
-            return Ok(Arc::new(JournalBucket::new(bucket.clone())));
+        if let Some(bucket) = self.inner.places.look(name, Arc::clone)? {
+            return Ok(Arc::new(JournalBucket::new(bucket)));
         }
         let (inner, name) = (self.inner.clone(), name.clone());
         let bucket = blocking(move || inner.opened(&name)).await?;

@@ -9,6 +9,11 @@ use crate::Error;
 impl From<HostingError> for Error {
     fn from(error: HostingError) -> Self {
         match error {
+            HostingError::Unknown { name } => Self::UnknownBucket { bucket: name },
+            HostingError::Ended { name } => Self::Ended { bucket: name },
+            HostingError::TooMany { max } => {
+                Self::Limit { reason: format!("there are {max} buckets already; delete one, or raise `buckets_max`") }
+            }
             HostingError::Exists { name } => Self::BucketExists { bucket: name },
             HostingError::Backup { path, why } => Self::Backup { path, why },
             HostingError::NoSpace { name } => Self::NoSpace { bucket: name },
