@@ -9,7 +9,6 @@ pub(crate) mod folder;
 pub(crate) mod host;
 mod journal_engine;
 mod journal_stream;
-pub(crate) mod maintenance;
 mod reading;
 mod recovery;
 mod rounds;

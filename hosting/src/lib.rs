@@ -28,5 +28,7 @@ mod inbox;
 pub use inbox::{Inbox, Quota, Refused};
 mod places;
 pub use places::{LockedPlace, Place, Places};
+mod upkeep;
+pub use upkeep::{Bell, Kept, Upkeep, Walk};
 mod waiting;
 pub use waiting::{GoOn, blocking, cancellable, locked};

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 
 use async_trait::async_trait;
-use sinew_hosting::{Folder, GoOn, Places, blocking, cancellable, locked};
+use sinew_hosting::{Folder, GoOn, Places, Upkeep, Walk, blocking, cancellable, locked};
 use sinew_journal::{Committer, DataDirectory, Disk, Files};
 use sinew_session::ResourceName;
 
@@ -15,7 +15,6 @@ use super::backup;
 use super::folder::{LAYOUT, folder};
 use super::host::{Clock, SystemClock};
 use super::journal_stream::JournalStream;
-use super::maintenance::{Maintenance, Walk};
 use super::stored_stream::{Held, StoredStream};
 use super::{EngineOptions, Host, storage_of};
 use crate::stream::check_config;
@@ -39,7 +38,7 @@ pub(super) struct Inner {
     places: Places<Arc<StoredStream>>,
     /// The one that was maintained last of those that were not open.
     walked: Mutex<Option<ResourceName>>,
-    maintenance: Maintenance,
+    upkeep: Upkeep,
     pub(super) committer: Arc<Committer>,
 }
 
@@ -50,8 +49,8 @@ impl JournalEngine {
     /// # Errors
     /// `Storage`: the directory is in use, of a newer version, or cannot be read.
     pub fn open(path: impl AsRef<Path>, options: EngineOptions) -> Result<Self> {
-        let maintenance = Self::maintenance(&options)?;
-        Self::open_on(Arc::new(Disk), path.as_ref(), options, Box::<SystemClock>::default(), maintenance)
+        let upkeep = Self::upkeep(&options)?;
+        Self::open_on(Arc::new(Disk), path.as_ref(), options, Box::<SystemClock>::default(), upkeep)
     }
 
     /// The same in a data directory and with a committer that others use too; the option for the committer's threads has
@@ -60,14 +59,14 @@ impl JournalEngine {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_in(directory: Arc<DataDirectory>, committer: Arc<Committer>, options: EngineOptions) -> Result<Self> {
-        let maintenance = Self::maintenance(&options)?;
+        let upkeep = Self::upkeep(&options)?;
         let host = Arc::new(Host::new(directory, Box::<SystemClock>::default(), options));
-        Self::with(host, committer, maintenance)
+        Self::with(host, committer, upkeep)
     }
 
-    fn maintenance(options: &EngineOptions) -> Result<Maintenance> {
-        let maintenance = Maintenance::start(options.maintenance_interval);
-        maintenance.map_err(|error| storage_of("", format!("no thread for upkeep: {error}")))
+    fn upkeep(options: &EngineOptions) -> Result<Upkeep> {
+        let upkeep = Upkeep::start("sinew-upkeep", options.maintenance_interval);
+        upkeep.map_err(|error| storage_of("", format!("no thread for upkeep: {error}")))
     }
 
     pub(crate) fn open_on(
@@ -75,20 +74,20 @@ impl JournalEngine {
         path: &Path,
         options: EngineOptions,
         clock: Box<dyn Clock>,
-        maintenance: Maintenance,
+        upkeep: Upkeep,
     ) -> Result<Self> {
         let failed = |error: sinew_journal::Error| super::explain("*", &error);
         let directory = DataDirectory::open(files, path).map_err(failed)?;
         let committer = Committer::new(options.committer_threads).map_err(failed)?;
         let host = Arc::new(Host::new(Arc::new(directory), clock, options));
-        Self::with(host, Arc::new(committer), maintenance)
+        Self::with(host, Arc::new(committer), upkeep)
     }
 
-    fn with(host: Arc<Host>, committer: Arc<Committer>, maintenance: Maintenance) -> Result<Self> {
+    fn with(host: Arc<Host>, committer: Arc<Committer>, upkeep: Upkeep) -> Result<Self> {
         let places = Places::new(Folder::find_all(&host.directory, &LAYOUT)?);
-        let inner = Arc::new(Inner { host, places, walked: Mutex::default(), maintenance, committer });
+        let inner = Arc::new(Inner { host, places, walked: Mutex::default(), upkeep, committer });
         let walk: Weak<dyn Walk> = Arc::<Inner>::downgrade(&inner);
-        inner.maintenance.walk(walk);
+        inner.upkeep.walk(walk);
         Ok(Self { inner })
     }
 
@@ -175,8 +174,8 @@ impl Inner {
         let folder = folder(&self.host, name);
         let config = folder.config()?.ok_or_else(|| Error::UnknownStream { stream: name.to_string() })?;
         self.make_room(name)?;
-        let stream = StoredStream::open(&self.host, folder, config, &self.committer, self.maintenance.bell(name))?;
-        self.maintenance.look_after(&stream);
+        let stream = StoredStream::open(&self.host, folder, config, &self.committer, self.upkeep.bell(name))?;
+        self.upkeep.look_after(&stream);
         Ok(open.insert(stream).hold())
     }
 
@@ -292,7 +291,7 @@ impl Walk for Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.maintenance.stop();
+        self.upkeep.stop();
         if !self.places.has_ended()
             && let Err(error) = self.close()
         {

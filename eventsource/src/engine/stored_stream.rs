@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
-use sinew_hosting::{Folder, GoOn, Inbox, Refused, locked};
+use sinew_hosting::{Bell, Folder, GoOn, Inbox, Refused, locked};
 use sinew_journal::{
     BatchHeader, Committer, Error as JournalError, Journal, JournalOptions, JournalReader, Participant, PreparedBatch,
     Recovery, Wake,
@@ -18,7 +18,6 @@ use tokio::sync::watch;
 
 use super::cursor_log::CursorLog;
 use super::folder::EVENTS;
-use super::maintenance::Bell;
 use super::tail::Tail;
 use super::{Host, storage};
 use crate::stream::{StreamState, check_batch};

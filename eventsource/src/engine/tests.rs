@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sinew_hosting::{GoOn, locked};
+use sinew_hosting::{GoOn, Upkeep, locked};
 use sinew_journal::Files;
 use sinew_session::ResourceName;
 
 use super::host::Clock;
-use super::maintenance::Maintenance;
 use super::stored_stream::StoredStream;
 use super::*;
 use crate::{EventBatchBuilder, NewEvent, StreamConfig};
@@ -77,7 +76,7 @@ fn engine_on(files: impl Files + 'static, clock: &HandClock) -> Result<JournalEn
         key_map_bytes_max: 500,
         ..EngineOptions::default()
     };
-    JournalEngine::open_on(Arc::new(files), Path::new(DATA), options, Box::new(clock.clone()), Maintenance::idle())
+    JournalEngine::open_on(Arc::new(files), Path::new(DATA), options, Box::new(clock.clone()), Upkeep::idle())
 }
 
 /// Small segments.

@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 
-use sinew_hosting::{GoOn, locked};
+use sinew_hosting::{GoOn, Kept, locked};
 use sinew_journal::{BatchView, Error as JournalError, JournalReader, PreparedSnapshot, Rewritten, SegmentInfo};
+use sinew_session::ResourceName;
 
 use super::folder::COMPACTED;
 use super::stored_stream::{KIND_OPENING, StoredStream, Writer, is_events};
@@ -32,6 +33,18 @@ struct Look {
 
 /// What must stay so that a replay knows producers as they are: of each its epoch and its last batch.
 type Producing = HashMap<u64, (u32, Option<u64>)>;
+
+impl Kept for StoredStream {
+    fn name(&self) -> &ResourceName {
+        &self.name
+    }
+
+    fn keep(&self, go_on: GoOn<'_>) {
+        if let Err(error) = self.maintain(go_on) {
+            tracing::warn!(stream = %self.name, %error, "a stream could not be maintained; later");
+        }
+    }
+}
 
 impl StoredStream {
     /// Does what is due.

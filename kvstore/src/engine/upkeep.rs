@@ -12,8 +12,9 @@ use std::collections::HashMap;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
-use sinew_hosting::{GoOn, locked};
+use sinew_hosting::{GoOn, Kept, locked};
 use sinew_journal::{BatchView, Error as JournalError, JournalReader, Rewritten, SegmentInfo};
+use sinew_session::ResourceName;
 
 use super::codec::{KIND_CHANGES, groups, put_group};
 use super::folder::FIRST;
@@ -53,6 +54,18 @@ struct Look {
 /// was compacted before has come since, so that the work stays in proportion to what is written.
 fn is_due(clean_bytes: u64, dirty_bytes: u64, live_bytes: u64) -> bool {
     dirty_bytes > 0 && dirty_bytes >= clean_bytes / 2 && 2 * (clean_bytes + dirty_bytes) >= 3 * live_bytes
+}
+
+impl Kept for StoredBucket {
+    fn name(&self) -> &ResourceName {
+        &self.name
+    }
+
+    fn keep(&self, go_on: GoOn<'_>) {
+        if let Err(error) = self.maintain(go_on) {
+            tracing::warn!(bucket = %self.name, %error, "a bucket could not be compacted; later");
+        }
+    }
 }
 
 impl StoredBucket {

@@ -1,12 +1,12 @@
-//! The threads behind the buckets: one that takes what waits into the tables and wakes buckets whose keys are due, and one
-//! that compacts.
+//! The threads behind the buckets: one that takes what waits into the tables and wakes buckets whose keys are due, and the
+//! one that compacts.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sinew_hosting::locked;
+use sinew_hosting::{Upkeep, locked};
 use sinew_session::ResourceName;
 
 use super::Host;
@@ -24,13 +24,15 @@ const APPLY_DELAY: Duration = Duration::from_secs(1);
 pub(super) struct Bell {
     name: ResourceName,
     shared: Arc<Shared>,
+    upkeep: sinew_hosting::Bell,
 }
 
 /// The threads, and who rang.
 #[derive(Debug)]
 pub(super) struct Workers {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    applier: Option<JoinHandle<()>>,
+    upkeep: Upkeep,
 }
 
 #[derive(Debug, Default)]
@@ -38,8 +40,6 @@ struct Shared {
     state: Mutex<State>,
     /// There is something to apply, or another deadline.
     apply: Condvar,
-    /// There is something to maintain.
-    maintain: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +47,6 @@ struct State {
     buckets: BTreeMap<ResourceName, Weak<StoredBucket>>,
     /// Buckets with something for the table, and when it is taken there.
     to_apply: BTreeMap<ResourceName, Instant>,
-    to_maintain: HashSet<ResourceName>,
     /// When the next key of a bucket is gone, by the steady clock.
     deadlines: BTreeMap<ResourceName, u64>,
     is_closed: bool,
@@ -77,8 +76,7 @@ impl Bell {
 
     /// There may be something to compact.
     pub(super) fn maintain(&self) {
-        locked(&self.shared.state).to_maintain.insert(self.name.clone());
-        self.shared.maintain.notify_one();
+        self.upkeep.ring();
     }
 
     /// The next key is gone then.
@@ -94,27 +92,22 @@ impl Workers {
     /// Without threads: for tests, which do it by hand.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn idle() -> Self {
-        Self { shared: Arc::default(), threads: Vec::new() }
+        Self { shared: Arc::default(), applier: None, upkeep: Upkeep::idle() }
     }
 
     /// With both.
     pub(super) fn start(host: Arc<Host>) -> std::io::Result<Self> {
         let shared = Arc::<Shared>::default();
-        let mut workers = Self { shared: shared.clone(), threads: Vec::new() };
-        let interval = host.options.maintenance_interval;
-        workers.spawn("sinew-kv-apply", move |shared| shared.apply(&host))?;
-        workers.spawn("sinew-kv-upkeep", move |shared| shared.maintain(interval))?;
-        Ok(workers)
-    }
-
-    fn spawn(&mut self, name: &str, work: impl FnOnce(Arc<Shared>) + Send + 'static) -> std::io::Result<()> {
-        let shared = self.shared.clone();
-        self.threads.push(std::thread::Builder::new().name(name.into()).spawn(move || work(shared))?);
-        Ok(())
+        let upkeep = Upkeep::start("sinew-kv-upkeep", host.options.maintenance_interval)?;
+        let applier = std::thread::Builder::new().name("sinew-kv-apply".into()).spawn({
+            let shared = shared.clone();
+            move || shared.apply(&host)
+        })?;
+        Ok(Self { shared, applier: Some(applier), upkeep })
     }
 
     pub(super) fn bell(&self, name: &ResourceName) -> Bell {
-        Bell { name: name.clone(), shared: self.shared.clone() }
+        Bell { name: name.clone(), shared: self.shared.clone(), upkeep: self.upkeep.bell(name) }
     }
 
     pub(super) fn look_after(&self, bucket: &Arc<StoredBucket>) {
@@ -124,16 +117,17 @@ impl Workers {
         state.to_apply.insert(bucket.name.clone(), Instant::now());
         drop(state);
         self.shared.apply.notify_one();
+        self.upkeep.look_after(bucket);
     }
 
     /// Ends after what the threads are at; a compaction stops where it is.
     pub(super) fn stop(&mut self) {
         locked(&self.shared.state).is_closed = true;
         self.shared.apply.notify_all();
-        self.shared.maintain.notify_all();
-        for thread in self.threads.drain(..) {
+        self.upkeep.stop();
+        if let Some(applier) = self.applier.take() {
             // A panic in it was logged by the panic hook.
-            let _ = thread.join();
+            let _ = applier.join();
         }
     }
 }
@@ -202,39 +196,6 @@ impl Shared {
                 Some(rest) => self.apply.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.apply.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
-        }
-    }
-
-    fn maintain(&self, interval: Duration) {
-        let mut next = Instant::now() + interval;
-        while let Some(buckets) = self.wait(&mut next, interval) {
-            for bucket in buckets {
-                let mut go_on = |_| !locked(&self.state).is_closed;
-                if let Err(error) = bucket.maintain(&mut go_on) {
-                    tracing::warn!(bucket = %bucket.name, %error, "a bucket could not be compacted; later");
-                }
-            }
-        }
-    }
-
-    /// Those to look at; `None` when it is over.
-    fn wait(&self, next: &mut Instant, interval: Duration) -> Option<Vec<Arc<StoredBucket>>> {
-        let mut state = locked(&self.state);
-        loop {
-            if state.is_closed {
-                return None;
-            }
-            if Instant::now() >= *next {
-                *next = Instant::now() + interval;
-                state.to_maintain.clear();
-                return Some(state.buckets.values().filter_map(Weak::upgrade).collect());
-            }
-            if !state.to_maintain.is_empty() {
-                let rang = std::mem::take(&mut state.to_maintain);
-                return Some(rang.iter().filter_map(|name| state.buckets.get(name)?.upgrade()).collect());
-            }
-            let rest = next.saturating_duration_since(Instant::now());
-            state = self.maintain.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

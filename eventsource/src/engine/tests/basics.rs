@@ -283,7 +283,7 @@ fn a_full_queue_is_busy_and_gets_on() {
     let disk = sinew_journal::SimulatedDisk::new(1);
     let options = EngineOptions { committer_threads: 0, queued_bytes_max: 1_000, ..EngineOptions::default() };
     let clock = Box::new(HandClock::new());
-    let engine = JournalEngine::open_on(Arc::new(disk), Path::new(DATA), options, clock, Maintenance::idle());
+    let engine = JournalEngine::open_on(Arc::new(disk), Path::new(DATA), options, clock, Upkeep::idle());
     let engine = engine.expect("opened");
     let stream = engine.open_now(&name("s"), &config()).expect("opened");
     let laters: Vec<_> = (0..10).map(|_| append(&stream, append_of(&[vec![0; 200].into()]))).collect();

@@ -159,7 +159,7 @@ fn a_full_disk_ends_nothing_while_a_stream_is_altered() {
 fn one_at_a_time(disk: &SimulatedDisk) -> JournalEngine {
     let options = EngineOptions { committer_threads: 0, streams_open_max: 1, ..EngineOptions::default() };
     let (files, clock) = (Arc::new(disk.clone()), Box::new(HandClock::new()));
-    let engine = JournalEngine::open_on(files, Path::new(DATA), options, clock, Maintenance::idle()).expect("opened");
+    let engine = JournalEngine::open_on(files, Path::new(DATA), options, clock, Upkeep::idle()).expect("opened");
     for stream in ["a", "b"] {
         let stream = engine.open_now(&name(stream), &config()).expect("opened");
         append_now(&stream, append_of(&["event".into()])).expect("appended");
@@ -192,7 +192,7 @@ fn a_time_that_is_told_is_the_one_that_is_stored() {
     let clock = HandClock::new();
     let options = EngineOptions { committer_threads: 0, tail_bytes_max: 0, ..EngineOptions::default() };
     let files = Arc::new(SimulatedDisk::new(1));
-    let engine = JournalEngine::open_on(files, Path::new(DATA), options, Box::new(clock.clone()), Maintenance::idle());
+    let engine = JournalEngine::open_on(files, Path::new(DATA), options, Box::new(clock.clone()), Upkeep::idle());
     let engine = engine.expect("opened");
     let stream = engine.open_now(&name("s"), &config()).expect("opened");
     append_now(&stream, append_of(&["one".into()])).expect("appended");
@@ -398,7 +398,7 @@ fn many_streams_are_closed_beside_one_another() {
     let files = Arc::new(SlowFiles(slow.clone()));
     let options = EngineOptions { committer_threads: 0, ..EngineOptions::default() };
     let clock = Box::new(HandClock::new());
-    let engine = JournalEngine::open_on(files, folder.path(), options, clock, Maintenance::idle()).expect("opened");
+    let engine = JournalEngine::open_on(files, folder.path(), options, clock, Upkeep::idle()).expect("opened");
     for number in 0..20 {
         let stream = engine.open_now(&name(&format!("s{number}")), &config()).expect("opened");
         append_now(&stream, append_of(&["event".into()])).expect("appended");
@@ -421,7 +421,7 @@ fn appends_go_on_while_producers_are_saved() {
     let files = Arc::new(SlowFiles(slow.clone()));
     let options = EngineOptions { committer_threads: 0, ..EngineOptions::default() };
     let clock = Box::new(HandClock::new());
-    let engine = JournalEngine::open_on(files, folder.path(), options, clock, Maintenance::idle()).expect("opened");
+    let engine = JournalEngine::open_on(files, folder.path(), options, clock, Upkeep::idle()).expect("opened");
     let stream = engine.open_now(&name("s"), &config()).expect("opened");
     for _ in 0..30 {
         append_now(&stream, append_of(&[vec![0; 300].into()])).expect("appended");
