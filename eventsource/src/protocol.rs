@@ -5,12 +5,13 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sinew_session::{Operation, Resource};
+pub(crate) use sinew_session::{BAD_REQUEST, bad_request, pair_head, read_pair, violation};
+use sinew_session::{Operation, Resource, take_u32, take_u64};
 
 use crate::{Appended, Filter, Level, ProducerStamp, StreamConfig};
 
 mod failure;
-pub(crate) use failure::{BAD_REQUEST, bad_request, error_of, failure_of, violation};
+pub(crate) use failure::{error_of, failure_of};
 mod groups;
 pub(crate) use groups::{
     GroupAct, GroupAsk, GroupPage, HELD_RUNS_MAX, Held, Join, Joined, Settled, read_settle_head, read_settlements,
@@ -159,7 +160,7 @@ impl<'a> AppendHead<'a> {
         head.extend_from_slice(self.stream.as_bytes());
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         head.push(flag(self.expected_next.is_some(), EXPECTED) | flag(self.producer.is_some(), PRODUCER));
-        head.push(self.required.map_or(0, level_code));
+        head.push(self.required.map_or(0, Level::code));
         head.extend(self.expected_next.iter().flat_map(|next| next.to_le_bytes()));
         if let Some(ProducerStamp { id, epoch, sequence }) = self.producer {
             head.extend_from_slice(&id.to_le_bytes());
@@ -175,7 +176,7 @@ impl<'a> AppendHead<'a> {
         let (name, rest) = rest.split_at_checked(usize::from(*length))?;
         let (flags, rest) = rest.split_first()?;
         let (level, mut rest) = rest.split_first()?;
-        let required = if *level == 0 { None } else { Some(level_of(*level)?) };
+        let required = if *level == 0 { None } else { Some(Level::from_code(*level)?) };
         let expected_next = if flags & EXPECTED != 0 { Some(take_u64(&mut rest)?) } else { None };
         let producer = if flags & PRODUCER != 0 {
             let (id, epoch, sequence) = (take_u64(&mut rest)?, take_u32(&mut rest)?, take_u64(&mut rest)?);
@@ -187,41 +188,13 @@ impl<'a> AppendHead<'a> {
     }
 }
 
-fn take_u64(rest: &mut &[u8]) -> Option<u64> {
-    let (number, behind) = rest.split_first_chunk()?;
-    *rest = behind;
-    Some(u64::from_le_bytes(*number))
-}
-
-fn take_u32(rest: &mut &[u8]) -> Option<u32> {
-    let (number, behind) = rest.split_first_chunk()?;
-    *rest = behind;
-    Some(u32::from_le_bytes(*number))
-}
-
-/// [`Level`] as a number; 0 is none.
-pub(crate) fn level_code(level: Level) -> u8 {
-    match level {
-        Level::Memory => 1,
-        Level::Written => 2,
-        Level::Fsynced => 3,
-        Level::Replicated => 4,
-    }
-}
-
-/// And back.
-pub(crate) fn level_of(code: u8) -> Option<Level> {
-    let place = usize::from(code.checked_sub(1)?);
-    [Level::Memory, Level::Written, Level::Fsynced, Level::Replicated].get(place).copied()
-}
-
 /// The head of an answer to an append: first (u64), timestamp (u64), count (u32), level (u8), duplicate (u8).
 pub(crate) fn appended_head(appended: &Appended) -> [u8; 22] {
     let mut head = [0; 22];
     head[..8].copy_from_slice(&appended.first.to_le_bytes());
     head[8..16].copy_from_slice(&appended.timestamp.to_le_bytes());
     head[16..20].copy_from_slice(&appended.count.to_le_bytes());
-    head[20] = level_code(appended.level);
+    head[20] = appended.level.code();
     head[21] = u8::from(appended.duplicate);
     head
 }
@@ -229,7 +202,7 @@ pub(crate) fn appended_head(appended: &Appended) -> [u8; 22] {
 /// And back.
 pub(crate) fn read_appended(mut head: &[u8]) -> Option<Appended> {
     let (first, timestamp, count) = (take_u64(&mut head)?, take_u64(&mut head)?, take_u32(&mut head)?);
-    Some(Appended { first, timestamp, count, level: level_of(*head.first()?)?, duplicate: *head.get(1)? != 0 })
+    Some(Appended { first, timestamp, count, level: Level::from_code(*head.first()?)?, duplicate: *head.get(1)? != 0 })
 }
 
 /// The head of a batch on its way to a reader: first (u64), timestamp (u64), then its count, or the attempt of an event
@@ -268,19 +241,6 @@ impl Mark {
         let (next, end) = (take_u64(&mut head)?, take_u64(&mut head)?);
         Some(Self { next, end, caught_up: *head.first()? != 0 })
     }
-}
-
-/// Two numbers in a head: of a page, its next offset and the stream's; of a progress, done and total.
-pub(crate) fn pair_head(first: u64, second: u64) -> [u8; 16] {
-    let mut head = [0; 16];
-    head[..8].copy_from_slice(&first.to_le_bytes());
-    head[8..].copy_from_slice(&second.to_le_bytes());
-    head
-}
-
-/// And back.
-pub(crate) fn read_pair(mut head: &[u8]) -> Option<(u64, u64)> {
-    Some((take_u64(&mut head)?, take_u64(&mut head)?))
 }
 
 /// The number in a head: bytes that a follow has consumed.

@@ -5,16 +5,17 @@
 
 use serde::{Deserialize, Serialize};
 use sinew_session::{Operation, Resource};
+pub(crate) use sinew_session::{bad_request, pair_head, read_pair, violation};
 
-use crate::{BucketConfig, Level, Range};
+use crate::{BucketConfig, Range};
 
 mod failure;
-pub(crate) use failure::{bad_request, error_of, failure_of, violation};
+pub(crate) use failure::{error_of, failure_of};
 mod frames;
 pub(crate) use frames::{
     CHANGE_KEY_AT, ENTRY_BYTES, EntryHead, Grant, KeyHead, Mark, PageHead, change_frame, change_head, entry_frame,
-    key_head, keys_body, many_head, pair_head, read_change, read_keys, read_many_head, read_pair, take_change,
-    take_entry, take_value, value_frame,
+    key_head, keys_body, many_head, read_change, read_keys, read_many_head, take_change, take_entry, take_value,
+    value_frame,
 };
 mod writes;
 pub(crate) use writes::{WriteHead, put_head, read_put, read_write, read_written, too_many, write_body, written_head};
@@ -120,22 +121,6 @@ pub(crate) fn access(asks: Asks<'_>) -> Access<'_> {
 
 /// The part of the server that backups belong to.
 pub(crate) const SERVER_PART: &str = "kv";
-
-/// [`Level`] as a number; 0 is none.
-pub(crate) fn level_code(level: Level) -> u8 {
-    match level {
-        Level::Memory => 1,
-        Level::Written => 2,
-        Level::Fsynced => 3,
-        Level::Replicated => 4,
-    }
-}
-
-/// And back.
-pub(crate) fn level_of(code: u8) -> Option<Level> {
-    let place = usize::from(code.checked_sub(1)?);
-    [Level::Memory, Level::Written, Level::Fsynced, Level::Replicated].get(place).copied()
-}
 
 /// Asks for a page of keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

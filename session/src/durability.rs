@@ -31,6 +31,24 @@ pub enum Level {
     Replicated,
 }
 
+impl Level {
+    /// As a number, for heads and files; 0 is none.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Memory => 1,
+            Self::Written => 2,
+            Self::Fsynced => 3,
+            Self::Replicated => 4,
+        }
+    }
+
+    /// And back.
+    pub fn from_code(code: u8) -> Option<Self> {
+        let place = usize::from(code.checked_sub(1)?);
+        [Self::Memory, Self::Written, Self::Fsynced, Self::Replicated].get(place).copied()
+    }
+}
+
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -61,4 +79,17 @@ pub struct Progress {
     pub done: u64,
     /// All there is, as far as is known; may grow.
     pub total: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_come_back_by_their_codes() {
+        for (level, code) in [(Level::Memory, 1), (Level::Written, 2), (Level::Fsynced, 3), (Level::Replicated, 4)] {
+            assert_eq!((level.code(), Level::from_code(code)), (code, Some(level)));
+        }
+        assert_eq!((Level::from_code(0), Level::from_code(5)), (None, None));
+    }
 }

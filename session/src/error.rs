@@ -124,6 +124,6 @@ impl From<sinew_transport_api::Error> for Error {
 
 impl From<CborError> for Failure {
     fn from(error: CborError) -> Self {
-        Self::new("bad-request", error.to_string())
+        crate::bad_request(error)
     }
 }

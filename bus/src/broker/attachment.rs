@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sinew_session::{Attachment, Failure, Lane, Link, Record, Run};
+use sinew_session::{Attachment, Failure, Lane, Link, Record, Run, violation};
 
 use super::Shared;
 use super::publish::Passage;
@@ -177,12 +177,4 @@ fn same_subject(first: &Record<'_>, next: &Record<'_>) -> bool {
         && next.header.verb == verb::PUBLISH
         // Heads that are the same to the last byte, as those without headers, need not be taken apart.
         && (first.head() == next.head() || subject_of(first) == subject_of(next))
-}
-
-pub(super) fn violation(reason: &str) -> Failure {
-    Failure::new("protocol", reason)
-}
-
-pub(super) fn bad_request(reason: impl ToString) -> Failure {
-    Failure::new("bad-request", reason.to_string())
 }

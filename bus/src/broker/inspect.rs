@@ -1,9 +1,9 @@
 //! What the server has counted and kept, told to those who may know.
 
 use bytes::Bytes;
-use sinew_session::{Failure, Lane, REPLY, Record, Run, read_call};
+use sinew_session::{Failure, Lane, REPLY, Record, Run, bad_request, read_call};
 
-use super::attachment::{BusAttachment, bad_request};
+use super::attachment::BusAttachment;
 use super::publish::publishable;
 use crate::protocol::{Asks, Clear, Cleared, Inspect, Kept, KeptPage, MessageHead, View};
 use crate::{Pattern, Subject};

@@ -3,10 +3,10 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use sinew_session::{Failure, Header, Lane, Record, Run, encode, is_planted, to_cbor};
+use sinew_session::{Failure, Header, Lane, Record, Run, bad_request, encode, is_planted, to_cbor, violation};
 
 use super::Shared;
-use super::attachment::{BusAttachment, bad_request, violation};
+use super::attachment::BusAttachment;
 use crate::Subject;
 use crate::accounting::{Account, Event};
 use crate::outlet::{Outcome, Outlet, Shipment};

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sinew_session::{FAILURE, Failure, Header, Lane, Link, REPLY, Record, Run, encode, to_cbor};
+use sinew_session::{
+    FAILURE, Failure, Header, Lane, Link, REPLY, Record, Run, bad_request, encode, to_cbor, violation,
+};
 use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
-use super::attachment::{BusAttachment, bad_request, violation};
+use super::attachment::BusAttachment;
 use super::publish::{publishable, single};
 use crate::accounting::{Account, Event};
 use crate::outlet::{Outlet, Shipment};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use sinew_session::{Failure, Lane, Record, Run, is_planted, read_call};
+use sinew_session::{Failure, Lane, Record, Run, bad_request, is_planted, read_call};
 
-use super::attachment::{BusAttachment, Subscribed, bad_request};
+use super::attachment::{BusAttachment, Subscribed};
 use crate::accounting::Event;
 use crate::outlet::{Outlet, Rule, Shipment, Waiting};
 use crate::protocol::{self, Asks, Subscribe, Tally, Unsubscribe, overflow_of, subject_of};

@@ -37,11 +37,9 @@ fn other_heads_come_back_as_they_were() {
         let appended = Appended { first: 5, count: 2, timestamp: 9, level, duplicate: level == Level::Written };
         assert_eq!(read_appended(&appended_head(&appended)), Some(appended));
     }
-    assert_eq!((level_of(0), level_of(5)), (None, None));
     assert_eq!(read_batch_head(&batch_head(1, 2, 3)), Some((1, 2, 3)));
     let mark = Mark { next: 4, end: 5, caught_up: true };
     assert_eq!(Mark::read(&mark.encode()), Some(mark));
-    assert_eq!(read_pair(&pair_head(6, 7)), Some((6, 7)));
     assert_eq!((read_settle_head(&settle_head(8, 9)), read_settle_head(&[0; 7])), (Some((8, 9)), None));
     let long = Duration::from_secs(1 << 40);
     for settled in [Settled::Done, Settled::Again(Duration::ZERO), Settled::Again(Duration::from_millis(1_500))] {

@@ -2,6 +2,7 @@
 //! skipped.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use sinew_session::{take_u8, take_u16, take_u32, take_u64};
 
 use crate::{Change, Entry, Key, Removal, Result, Revision};
 
@@ -11,30 +12,6 @@ pub(crate) const ENTRY_BYTES: usize = 32;
 const CHANGE_BYTES: usize = 33;
 /// In a change's kind: it is an entry of the snapshot.
 const OF_SNAPSHOT: u8 = 0x80;
-
-pub(super) fn take_u8(rest: &mut &[u8]) -> Option<u8> {
-    let (number, behind) = rest.split_first()?;
-    *rest = behind;
-    Some(*number)
-}
-
-pub(super) fn take_u16(rest: &mut &[u8]) -> Option<u16> {
-    let (number, behind) = rest.split_first_chunk()?;
-    *rest = behind;
-    Some(u16::from_le_bytes(*number))
-}
-
-pub(super) fn take_u32(rest: &mut &[u8]) -> Option<u32> {
-    let (number, behind) = rest.split_first_chunk()?;
-    *rest = behind;
-    Some(u32::from_le_bytes(*number))
-}
-
-pub(super) fn take_u64(rest: &mut &[u8]) -> Option<u64> {
-    let (number, behind) = rest.split_first_chunk()?;
-    *rest = behind;
-    Some(u64::from_le_bytes(*number))
-}
 
 /// Where a key is: bucket length (u8), key length (u8), bucket, a dot, key. The text as a whole is what the policy is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -327,17 +304,4 @@ pub(crate) fn take_change(page: &mut Bytes, key: &Key) -> Option<Revision> {
     let head: [u8; CHANGE_BYTES] = *page.first_chunk()?;
     let value = take_bytes(page, CHANGE_BYTES)?;
     read_change(&head, key.clone(), value).map(|(change, _)| change)
-}
-
-/// Two numbers in a head: how far a call is, and of how much.
-pub(crate) fn pair_head(first: u64, second: u64) -> [u8; 16] {
-    let mut head = [0; 16];
-    head[..8].copy_from_slice(&first.to_le_bytes());
-    head[8..].copy_from_slice(&second.to_le_bytes());
-    head
-}
-
-/// And back.
-pub(crate) fn read_pair(mut head: &[u8]) -> Option<(u64, u64)> {
-    Some((take_u64(&mut head)?, take_u64(&mut head)?))
 }

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use sinew_session::{take_u8, take_u16, take_u64};
 
-use super::frames::{KeyHead, bucket_head, key_head, read_bucket_head, take_u8, take_u16, take_u64};
-use super::{level_code, level_of};
+use super::frames::{KeyHead, bucket_head, key_head, read_bucket_head};
 use crate::{
     Action, Condition, Error, Expected, Key, Level, OPERATIONS_MAX, Operation, OperationId, Result, Write, Written,
 };
@@ -28,14 +28,14 @@ pub(crate) struct WriteHead {
 
 impl WriteHead {
     fn encode(&self, head: &mut Vec<u8>) {
-        head.push(self.required.map_or(0, level_code));
+        head.push(self.required.map_or(0, Level::code));
         head.extend_from_slice(&self.id.client.to_le_bytes());
         head.extend_from_slice(&self.id.sequence.to_le_bytes());
     }
 
     fn read(rest: &mut &[u8]) -> Option<Self> {
         let level = take_u8(rest)?;
-        let required = if level == 0 { None } else { Some(level_of(level)?) };
+        let required = if level == 0 { None } else { Some(Level::from_code(level)?) };
         let id = OperationId { client: take_u64(rest)?, sequence: take_u64(rest)? };
         Some(Self { required, id })
     }
@@ -256,7 +256,7 @@ impl Reader<'_> {
 pub(crate) fn written_head(written: &Written, head: &mut Vec<u8>) {
     head.clear();
     head.extend_from_slice(&written.timestamp.to_le_bytes());
-    head.extend_from_slice(&[level_code(written.level), u8::from(written.duplicate)]);
+    head.extend_from_slice(&[written.level.code(), u8::from(written.duplicate)]);
     head.extend_from_slice(&(written.revisions.len() as u16).to_le_bytes());
     head.extend_from_slice(&(written.counters.len() as u16).to_le_bytes());
     head.extend(written.revisions.iter().flat_map(|revision| revision.to_le_bytes()));
@@ -266,7 +266,7 @@ pub(crate) fn written_head(written: &Written, head: &mut Vec<u8>) {
 /// And back.
 pub(crate) fn read_written(mut head: &[u8]) -> Option<Written> {
     let rest = &mut head;
-    let (timestamp, level, duplicate) = (take_u64(rest)?, level_of(take_u8(rest)?)?, take_u8(rest)? != 0);
+    let (timestamp, level, duplicate) = (take_u64(rest)?, Level::from_code(take_u8(rest)?)?, take_u8(rest)? != 0);
     let (revisions, counters) = (usize::from(take_u16(rest)?), usize::from(take_u16(rest)?));
     let revisions = (0..revisions).map(|_| take_u64(rest)).collect::<Option<_>>()?;
     let counters = (0..counters).map(|_| take_u64(rest).map(u64::cast_signed)).collect::<Option<_>>()?;
