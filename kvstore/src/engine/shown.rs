@@ -113,8 +113,8 @@ impl Shown {
 
     /// What is known of a key without the disk.
     fn known(&mut self, key: &Key) -> Option<Option<&Stored>> {
-        if self.newer.contains_key(key) || self.older.contains_key(key) {
-            return self.waiting(key.as_bytes()).map(|waiting| waiting.stored.as_ref());
+        if let Some(waiting) = self.newer.get(key).or_else(|| self.older.get(key)) {
+            return Some(waiting.stored.as_ref());
         }
         self.cache.find(key)
     }
@@ -194,11 +194,17 @@ impl Shown {
         self.expiry.replace(&key, before.as_ref(), after.as_ref());
         self.cache.change(&key, after.as_ref());
         self.newer_bytes += memory_of(&key, after.as_ref());
-        let known = self.newer.get(&key).map(|waiting| (waiting.in_table, memory_of(&key, waiting.stored.as_ref())));
-        self.newer_bytes -= known.map_or(0, |(_, bytes)| bytes);
-        // What was newest before is in the table, or in the generation that is taken there first.
-        let in_table = known.map_or_else(|| InTable::of(&key, before.as_ref()), |(in_table, _)| in_table);
-        self.newer.insert(key, Waiting { stored: after, in_table });
+        match self.newer.get_mut(&key) {
+            Some(waiting) => {
+                self.newer_bytes -= memory_of(&key, waiting.stored.as_ref());
+                waiting.stored = after;
+            }
+            None => {
+                // What was newest before is in the table, or in the generation that is taken there first.
+                let in_table = InTable::of(&key, before.as_ref());
+                self.newer.insert(key, Waiting { stored: after, in_table });
+            }
+        }
     }
 
     /// What the applier is to take next: all that waits, and up to which revision it is complete.
