@@ -1,5 +1,6 @@
 //! After a reconnect: what services ask for before new work is sent.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -17,7 +18,6 @@ pub struct Restore<'a> {
     pub(crate) outbox: &'a Outbox,
     pub(crate) resumed: bool,
     pub(crate) pending: &'a Arc<watch::Sender<Restoring>>,
-    pub(crate) numbers: &'a mut Vec<u32>,
 }
 
 impl Restore<'_> {
@@ -34,12 +34,15 @@ impl Restore<'_> {
             Ok(number) => number,
             Err(error) => return done(Err(error)),
         };
-        pending.send_modify(|restoring| restoring.calls += 1);
+        pending.send_modify(|restoring| {
+            restoring.calls.insert(number);
+        });
         let settle = move |result| {
             let late = matches!(result, Err(Error::Timeout { .. }));
             done(result);
             pending.send_modify(|restoring| {
-                restoring.calls -= 1;
+                // Also where what was done has made a call of the same number anew: that one goes with new work.
+                restoring.calls.remove(&number);
                 restoring.late |= late;
             });
         };
@@ -47,16 +50,15 @@ impl Restore<'_> {
         // Beyond the limit of calls too: those that wait behind the restore must not keep it from ending.
         self.shared.calls().enter_always(number, deadline, Waiter::Callback(Box::new(settle)));
         self.shared.deadlines.notify_one();
-        self.numbers.push(number);
         pack_call(self.outbox, number, &call_head(&request), request);
     }
 }
 
 /// How far a restore is.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Restoring {
-    /// Calls that were not answered yet.
-    pub(crate) calls: usize,
+    /// Calls that were not answered yet, by number.
+    pub(crate) calls: BTreeSet<u32>,
     /// One was not answered in time: nobody knows what stands, so the connection must not be used.
     pub(crate) late: bool,
 }
