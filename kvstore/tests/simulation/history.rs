@@ -58,4 +58,6 @@ pub(crate) struct History {
     pub(crate) twins: u64,
     /// Cuts and restarts.
     pub(crate) cuts: u64,
+    /// Restarts alone.
+    pub(crate) restarts: u64,
 }
