@@ -19,8 +19,8 @@ const SHARED_FROM: usize = 16 * 1024;
 
 /// The keys of a pattern, in this process. Reading costs a look-up and no round trip; how fresh it is
 /// [`freshness`](Self::freshness) says. Through cuts it shows what it had, and comes up to date by itself; where too much
-/// was missed, or the bucket was deleted and made anew meanwhile, it reads everything anew, and shows what it had until that
-/// is complete. Takes as much memory as the keys and values have. Cheap to clone.
+/// was missed it reads everything anew, and shows what it had until that is complete. Takes as much memory as the keys and
+/// values have. Cheap to clone.
 ///
 /// ```
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -59,10 +59,6 @@ struct Taking {
     watch: Watch,
     /// While a snapshot is told, what there will be.
     building: Option<BTreeMap<Key, Entry>>,
-    /// The revision of the last change that was taken in, of the bucket that is told of.
-    revision: u64,
-    /// Which life of the bucket's name the last complete snapshot is of.
-    incarnation: u64,
 }
 
 /// Takes in what has come; called where it arrives.
@@ -92,8 +88,8 @@ impl CachedBucket {
     pub async fn open_with(bucket: &KvBucket, keys: &Pattern, options: WatchOptions) -> Result<Self> {
         let options = WatchOptions { from: crate::WatchFrom::Snapshot, restarts: true, ..options };
         let watch = bucket.watch_with(keys, options).await?;
-        let taking = Taking { watch, building: Some(BTreeMap::new()), revision: 0, incarnation: 0 };
-        let cache = Cache { watch: Mutex::new(taking), entries: RwLock::default(), changed: watch::Sender::new(0) };
+        let taking = Mutex::new(Taking { watch, building: Some(BTreeMap::new()) });
+        let cache = Cache { watch: taking, entries: RwLock::default(), changed: watch::Sender::new(0) };
         let cache = Arc::new(cache);
         cache.take_in(&Waker::from(Arc::new(Waking(Arc::downgrade(&cache)))));
         let this = Self { cache };
@@ -142,14 +138,11 @@ impl CachedBucket {
     /// it is of these keys. Cancel-safe.
     ///
     /// # Errors
-    /// `Remade` where the bucket turns out to be another one than when this was called: it may never have such a revision.
-    /// Else why nothing more comes.
+    /// Why nothing more comes.
     pub async fn reached(&self, revision: u64) -> Result<()> {
         let mut changed = self.cache.changed.subscribe();
-        let incarnation = self.cache.taking().incarnation;
         loop {
-            changed.mark_unchanged();
-            if self.cache.has(revision, incarnation)? {
+            if *changed.borrow_and_update() >= revision && self.cache.taking().building.is_none() {
                 return Ok(());
             }
             if let Some(error) = self.end() {
@@ -159,8 +152,7 @@ impl CachedBucket {
         }
     }
 
-    /// The revision of the last change that was taken in, and a way to be told of the next. It goes back only where the bucket
-    /// was deleted and made anew.
+    /// The revision of the last change that was taken in, and a way to be told of the next.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.cache.changed.subscribe()
     }
@@ -180,56 +172,49 @@ impl Cache {
         self.entries.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the changes up to this revision of the bucket's present life are shown; an error where that is another one.
-    fn has(&self, revision: u64, incarnation: u64) -> Result<bool> {
-        let taking = self.taking();
-        if taking.incarnation != incarnation {
-            return Err(Error::Remade { bucket: taking.watch.bucket().name().to_string() });
-        }
-        Ok(taking.revision >= revision && taking.building.is_none())
-    }
-
     fn take_in(&self, waker: &Waker) {
         let mut cx = Context::from_waker(waker);
+        let mut last = None;
         let mut taking = self.taking();
-        let (mut came, mut ended) = (false, false);
         while let Poll::Ready(event) = taking.watch.poll_event(&mut cx) {
             let Some(event) = event else {
-                ended = true;
+                last.get_or_insert(0);
                 break;
             };
-            self.take(&mut taking, event);
-            came = true;
+            last = last.max(self.take(&mut taking, event));
         }
-        // While a snapshot is told, what was there before is shown, and its revision.
-        let revision = taking.building.is_none().then_some(taking.revision);
         drop(taking);
-        if ended || (came && revision.is_some()) {
+        if let Some(revision) = last {
             // Also where the revision is the same: who waits for the snapshot, or for the end, looks again.
-            self.changed.send_modify(|known| *known = revision.unwrap_or(*known));
+            self.changed.send_modify(|known| *known = revision.max(*known));
         }
     }
 
-    fn take(&self, taking: &mut Taking, event: WatchEvent) {
+    /// Gives the revision that is reached by it.
+    fn take(&self, taking: &mut Taking, event: WatchEvent) -> Option<u64> {
         match event {
-            WatchEvent::Restarted => (taking.building, taking.revision) = (Some(BTreeMap::new()), 0),
+            WatchEvent::Restarted => {
+                taking.building = Some(BTreeMap::new());
+                None
+            }
             WatchEvent::Entry(entry) => {
                 let entries = taking.building.get_or_insert_default();
                 entries.insert(entry.key.to_owned_bytes(), owned(entry));
+                None
             }
             WatchEvent::CaughtUp { revision } => {
-                taking.revision = revision.max(taking.revision);
                 if let Some(complete) = taking.building.take() {
-                    taking.incarnation = taking.watch.incarnation();
                     *self.entries.write().unwrap_or_else(PoisonError::into_inner) = complete;
                 }
+                Some(revision)
             }
             WatchEvent::Change(change) => {
-                taking.revision = change.revision.max(taking.revision);
+                let revision = change.revision;
                 match &mut taking.building {
                     Some(building) => apply(building, change),
                     None => apply(&mut self.entries.write().unwrap_or_else(PoisonError::into_inner), change),
                 }
+                Some(revision)
             }
         }
     }

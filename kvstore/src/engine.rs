@@ -106,10 +106,6 @@ pub trait Bucket: Send + Sync + Debug {
     /// Its name.
     fn name(&self) -> &ResourceName;
 
-    /// Which life of its name it is: the same for as long as the bucket is there, through restarts; another one, random,
-    /// once it was deleted and made anew. Revisions of two lives have nothing to do with one another. Not 0.
-    fn incarnation(&self) -> u64;
-
     /// Judges and writes, all or nothing, in the order of these calls; `done` is called once it has the level that the
     /// bucket promises, or with why nothing was written: an answer that tells of a write that is not acknowledged yet
     /// waits for it. Does not wait; a queue that is full fails with `Busy`.

@@ -124,12 +124,6 @@ pub enum Error {
         /// The first that can be asked for.
         first: u64,
     },
-    /// The bucket is another one of the same name: its revisions are not those that were seen.
-    #[error("bucket `{bucket}` was deleted and made anew: its revisions are others now; read it from the beginning")]
-    Remade {
-        /// The bucket.
-        bucket: String,
-    },
     /// More waits to be stored than may wait.
     #[error("{bytes} bytes wait to be stored in `{bucket}` already; try again in a moment")]
     Busy {

@@ -172,9 +172,6 @@ pub(crate) struct WatchAsk {
     /// Without values.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) keys_only: bool,
-    /// Of the bucket that it stood on before; 0 where it is asked for from the beginning.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub(crate) incarnation: u64,
 }
 
 /// The answer: it stands.
@@ -184,9 +181,6 @@ pub(crate) struct Watched {
     pub(crate) revision: u64,
     /// The window that it has got.
     pub(crate) window_bytes: u64,
-    /// Which life of the bucket's name it stands on; 0 from a server that does not say so.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub(crate) incarnation: u64,
 }
 
 /// Ends a watch.
@@ -243,10 +237,6 @@ pub(crate) enum MaintainAct {
     Compact,
     Backup(String),
     Restore(String),
-}
-
-fn is_zero(value: &u64) -> bool {
-    *value == 0
 }
 
 fn is_false(value: &bool) -> bool {

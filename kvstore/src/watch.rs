@@ -29,8 +29,8 @@ pub enum WatchEvent {
     },
     /// A change: each once, in the order of their revisions. While the snapshot is told, of keys that it has told already.
     Change(Revision),
-    /// Changes that it needs are not kept any more, or the bucket was deleted and made anew while it was cut off, so that
-    /// revisions begin anew too: a new snapshot follows, and what is not in it is gone. Only where that was asked for.
+    /// Changes that it needs are not kept any more: a new snapshot follows, and what is not in it is gone. Only where that
+    /// was asked for.
     Restarted,
 }
 
@@ -53,8 +53,8 @@ impl Watch {
         poll_fn(|cx| self.poll_event(cx)).await
     }
 
-    /// Why nothing more comes: `Compacted` where it fell too far behind, `Ended` where the bucket was deleted, `Remade` where
-    /// that came to light after a cut and it is there anew, `Denied`, or the session's end. `None` while it goes on.
+    /// Why nothing more comes: `Compacted` where it fell too far behind, `Ended`, `Denied`, or the session's end. `None` while
+    /// it goes on.
     pub fn end(&self) -> Option<Error> {
         self.inbox.ended()
     }
@@ -70,11 +70,6 @@ impl Watch {
     /// How fresh what was told is.
     pub fn freshness(&self) -> Freshness {
         self.inbox.freshness()
-    }
-
-    /// Which life of the bucket's name it stands on, as the server said last; 0 where it does not say so.
-    pub(crate) fn incarnation(&self) -> u64 {
-        self.inbox.incarnation()
     }
 
     /// The bucket.

@@ -263,24 +263,24 @@ impl Driver {
         let block_bytes_max = self.shared.options.connect.limits.block_bytes_max;
         let outbox = Outbox::new(welcome.lanes, usize::MAX, block_bytes_max);
         let pending = Arc::new(watch::Sender::new(Restoring::default()));
+        let mut numbers = Vec::new();
         for consumer in self.shared.consumers() {
             let resumed = welcome.one_way_received.is_some();
             let (shared, outbox, pending) = (&*self.shared, &outbox, &pending);
-            consumer.restore(&mut Restore { shared, outbox, resumed, pending });
+            consumer.restore(&mut Restore { shared, outbox, resumed, pending, numbers: &mut numbers });
         }
         let mut writer = Writer::new(welcome.lanes);
         let mut settled = pending.subscribe();
         let end = tokio::select! {
             biased;
             end = carry(&mut *connection.sender, &mut *connection.receiver, &outbox, &mut writer, pulse, handler) => Some(end),
-            restored = settled.wait_for(|restoring| restoring.calls.is_empty() || restoring.late) => {
+            restored = settled.wait_for(|restoring| restoring.calls == 0 || restoring.late) => {
                 let late = restored.is_ok_and(|restoring| restoring.late);
                 let what = "the server's answer to what was restored";
                 late.then_some(End::Failed(Error::Timeout { what, after: pulse.lost_after }))
             }
         };
-        let unanswered = pending.borrow().calls.clone();
-        for number in unanswered {
+        for number in numbers {
             let left = self.shared.calls().take(number);
             left.into_iter().for_each(|taken| taken.waiter.settle(Err(Error::OutcomeUnknown)));
         }

@@ -1,6 +1,5 @@
 //! After a reconnect: what services ask for before new work is sent.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -18,6 +17,7 @@ pub struct Restore<'a> {
     pub(crate) outbox: &'a Outbox,
     pub(crate) resumed: bool,
     pub(crate) pending: &'a Arc<watch::Sender<Restoring>>,
+    pub(crate) numbers: &'a mut Vec<u32>,
 }
 
 impl Restore<'_> {
@@ -34,15 +34,12 @@ impl Restore<'_> {
             Ok(number) => number,
             Err(error) => return done(Err(error)),
         };
-        pending.send_modify(|restoring| {
-            restoring.calls.insert(number);
-        });
+        pending.send_modify(|restoring| restoring.calls += 1);
         let settle = move |result| {
             let late = matches!(result, Err(Error::Timeout { .. }));
             done(result);
             pending.send_modify(|restoring| {
-                // Also where what was done has made a call of the same number anew: that one goes with new work.
-                restoring.calls.remove(&number);
+                restoring.calls -= 1;
                 restoring.late |= late;
             });
         };
@@ -50,15 +47,16 @@ impl Restore<'_> {
         // Beyond the limit of calls too: those that wait behind the restore must not keep it from ending.
         self.shared.calls().enter_always(number, deadline, Waiter::Callback(Box::new(settle)));
         self.shared.deadlines.notify_one();
+        self.numbers.push(number);
         pack_call(self.outbox, number, &call_head(&request), request);
     }
 }
 
 /// How far a restore is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Restoring {
-    /// Calls that were not answered yet, by number.
-    pub(crate) calls: BTreeSet<u32>,
+    /// Calls that were not answered yet.
+    pub(crate) calls: usize,
     /// One was not answered in time: nobody knows what stands, so the connection must not be used.
     pub(crate) late: bool,
 }

@@ -5,6 +5,7 @@ mod appends;
 mod ping_pong;
 mod replay;
 mod requests;
+mod store;
 mod stream;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -115,7 +116,9 @@ pub(crate) fn run<P: crate::peer::Peer>(order: &Order) -> Outcome<Figures> {
         Workload::Stream { size, subscribers } => stream::run::<P>(order, size, subscribers),
         Workload::PingPong { size } => ping_pong::run::<P>(order, size),
         Workload::Requests { .. } => Err("this system has no request/reply".into()),
-        Workload::Append { .. } | Workload::Replay { .. } => Err("this system stores nothing".into()),
+        Workload::Append { .. } | Workload::Replay { .. } | Workload::Get { .. } | Workload::Put { .. } => {
+            Err("this system stores nothing".into())
+        }
     }
 }
 
@@ -124,6 +127,15 @@ pub(crate) fn run_log<K: crate::peer::Keeps>(order: &Order) -> Outcome<Figures> 
     match order.workload {
         Workload::Append { size, in_flight, batch } => appends::run::<K>(order, size, in_flight, batch),
         Workload::Replay { size } => replay::run::<K>(order, size),
+        _ => Err("this system only stores".into()),
+    }
+}
+
+/// Keys and their values.
+pub(crate) fn run_store<S: crate::peer::Stores>(order: &Order) -> Outcome<Figures> {
+    match order.workload {
+        Workload::Get { size, in_flight } => store::run::<S>(order, store::What::Get, size, in_flight),
+        Workload::Put { size, in_flight } => store::run::<S>(order, store::What::Put, size, in_flight),
         _ => Err("this system only stores".into()),
     }
 }

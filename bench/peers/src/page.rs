@@ -11,7 +11,7 @@ use crate::{Outcome, chart};
 
 /// Versions of the client libraries stand here.
 const LOCK: &str = include_str!("../Cargo.lock");
-const CLIENTS: [&str; 4] = ["async-nats", "zenoh", "zmq", "redis"];
+const CLIENTS: [&str; 5] = ["async-nats", "zenoh", "zmq", "redis", "tonic"];
 
 /// Writes the page and its chart below `root`.
 pub(crate) fn write(results: &Results, root: &Path) -> Outcome {
@@ -49,10 +49,12 @@ The `lan` and `wan` presets are made for other networks than the loopback they a
 NATS, zenoh and Redis run with the configurations in `bench/peers/config`, which are their defaults but for ports and what the cap needs.
 zenoh's router gives requests to one of those who answer as it chooses; Redis has no request/reply.
 
-Appends are counted when they are acknowledged, and afterwards the stream is read from its start: a run in which an acknowledged event is lost, doubled or out of order fails.
-Sinew acknowledges what is synced to disk; NATS JetStream and Redis Streams are measured as they come (`sync_interval` two minutes, `appendfsync everysec`) and with `always`.
+Appends are counted when they are acknowledged, and afterwards the stream is read from its start: a run in which an acknowledged event is lost or doubled fails.
+Sinew acknowledges what is synced to disk; NATS JetStream and Redis are measured as they come (`sync_interval` two minutes, `appendfsync everysec`) and with `always`.
 Batches are each system's own: atomic batch publish of NATS, `MULTI` of Redis; 16 of them are under way.
 A replay reads 300,000 events from the start, over and over; when they were synced does not matter there.
+Gets and puts go over 10,000 keys in turn; each value that is read is checked, and after putting every key is read once more.
+etcd has one member and its defaults, and syncs before it acknowledges.
 An `fdatasync` after a write of 4 KiB takes {sync} where the servers store.
 
 The clients are those of each system: `async-nats`, `zenoh` (callbacks; `express` for ping-pong), the `redis` crate's blocking connection (pipelines of 128), blocking sockets of the `zmq` crate, and Sinew's own.
@@ -113,6 +115,15 @@ pub(crate) fn tables(results: &Results) -> String {
     table(&mut out, "Event log", "events acknowledged, or read", results, &logs, |summary, workload| {
         shown(summary.value, workload.unit())
     });
+    let stores = of(|workload| workload.is_store() && workload.unit() != Unit::Microseconds).collect::<Vec<_>>();
+    table(
+        &mut out,
+        "Key-value store",
+        "reads answered, or writes acknowledged",
+        results,
+        &stores,
+        |summary, workload| shown(summary.value, workload.unit()),
+    );
     let all = of(|_| true).collect::<Vec<_>>();
     let title = "Server processor time";
     table(

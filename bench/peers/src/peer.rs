@@ -3,19 +3,21 @@
 //! Each side of a measurement (one publisher, one subscriber, …) has a thread and a connection of its own, for all
 //! systems alike. Where a client library wants an asynchronous runtime it gets a current-thread one on that thread.
 
+mod etcd;
 mod jet_stream;
 mod nats;
 mod raw;
 mod redis;
-mod redis_stream;
+mod redis_stored;
 mod sinew;
 mod zenoh;
 
+pub(crate) use etcd::Etcd;
 pub(crate) use jet_stream::JetStream;
 pub(crate) use nats::Nats;
 pub(crate) use raw::{Raw, proxy};
 pub(crate) use redis::Redis;
-pub(crate) use redis_stream::RedisStream;
+pub(crate) use redis_stored::RedisStored;
 pub(crate) use sinew::Sinew;
 pub(crate) use zenoh::Zenoh;
 
@@ -57,8 +59,13 @@ pub(crate) trait Peer: Sized + 'static {
     async fn pong(place: &Place, speaks: &'static str, hears: &'static str, ready: impl FnOnce()) -> Outcome {
         let (mut publisher, mut subscriber) = Self::both(place, speaks, hears).await?;
         ready();
+        let mut first = true;
         loop {
             let body = subscriber.next().await?;
+            // Who speaks hears as well, but the news of that may still be on its way here.
+            if std::mem::take(&mut first) {
+                publisher.wait_heard().await?;
+            }
             let over = matches!(Word::of(&body), Some(Word::End(_)));
             publisher.publish(body).await?;
             publisher.flush().await?;
@@ -99,6 +106,28 @@ pub(crate) trait Append {
 
     /// Appends all of them or none, and waits until they are acknowledged.
     async fn append_batch(&self, bodies: Vec<Bytes>) -> Outcome;
+
+    /// Leaves in order.
+    async fn finish(&self) -> Outcome {
+        Ok(())
+    }
+}
+
+/// A system that stores values by key.
+pub(crate) trait Stores: 'static {
+    type Store: Store;
+
+    /// A connection to the store of the measurement, which is made where it is not there.
+    async fn store(place: &Place) -> Outcome<Self::Store>;
+}
+
+/// The side that reads and writes.
+pub(crate) trait Store {
+    /// The value of a key that is there.
+    async fn get(&self, key: &str) -> Outcome<Bytes>;
+
+    /// Writes and waits until it is acknowledged.
+    async fn put(&self, key: &str, value: Bytes) -> Outcome;
 
     /// Leaves in order.
     async fn finish(&self) -> Outcome {

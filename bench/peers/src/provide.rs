@@ -21,6 +21,8 @@ pub(crate) const NATS: Program =
 pub(crate) const ZENOH: Program = Program { name: "zenohd", install: install_zenoh, place: Some("bin/zenohd") };
 /// From Debian.
 pub(crate) const REDIS: Program = Program { name: "redis-server", install: install_redis, place: None };
+/// From Debian.
+pub(crate) const ETCD: Program = Program { name: "etcd", install: install_etcd, place: None };
 
 const NATS_VERSION: &str = "2.15.1";
 const ZENOH_VERSION: &str = "1.10.2";
@@ -40,9 +42,18 @@ fn install_zenoh(tools: &Path) -> Vec<Vec<String>> {
 /// Only root can. The variable keeps Debian from starting a server of its own now; from the next start of the machine on
 /// there is one unless `systemctl disable redis-server` is said, as with any server of Debian's.
 fn install_redis(_tools: &Path) -> Vec<Vec<String>> {
+    debian("redis-server")
+}
+
+/// As for Redis.
+fn install_etcd(_tools: &Path) -> Vec<Vec<String>> {
+    debian("etcd-server")
+}
+
+fn debian(package: &str) -> Vec<Vec<String>> {
     let install = ["env", "RUNLEVEL=1", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes"];
     let mut line = words(&install);
-    line.extend(words(&["--quiet=2", "--no-install-recommends", "redis-server"]));
+    line.extend(words(&["--quiet=2", "--no-install-recommends", package]));
     vec![line]
 }
 
@@ -75,7 +86,7 @@ impl Program {
         on_path(self.name).or(own)
     }
 
-    /// What it says of its version, in one line.
+    /// What it says of its version, in its first line.
     pub(crate) fn version(&self, path: &Path) -> Outcome<String> {
         let said = Command::new(path).arg("--version").stdin(Stdio::null()).output()?;
         let text = String::from_utf8_lossy(&said.stdout);

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::Outcome;
 use crate::place::Place;
 use crate::process::{self, Memory};
-use crate::provide::{NATS, Program, REDIS, ZENOH};
+use crate::provide::{ETCD, NATS, Program, REDIS, ZENOH};
 use crate::system::{Kind, System};
 
 /// The longest that an orderly end may take.
@@ -68,7 +68,8 @@ fn name(kind: Kind) -> &'static str {
         Kind::Sinew(_) => "sinew",
         Kind::Nats | Kind::JetStream(_) => NATS.name,
         Kind::Zenoh => ZENOH.name,
-        Kind::Redis | Kind::RedisStream(_) => REDIS.name,
+        Kind::Etcd => ETCD.name,
+        Kind::Redis | Kind::RedisStored(_) => REDIS.name,
         Kind::Raw => "raw",
     }
 }
@@ -77,7 +78,8 @@ fn program(kind: Kind) -> Option<Program> {
     match kind {
         Kind::Nats | Kind::JetStream(_) => Some(NATS),
         Kind::Zenoh => Some(ZENOH),
-        Kind::Redis | Kind::RedisStream(_) => Some(REDIS),
+        Kind::Etcd => Some(ETCD),
+        Kind::Redis | Kind::RedisStored(_) => Some(REDIS),
         Kind::Sinew(_) | Kind::Raw => None,
     }
 }

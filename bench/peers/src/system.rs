@@ -2,7 +2,7 @@
 
 use crate::Outcome;
 use crate::measure::{self, Figures, Order};
-use crate::peer::{JetStream, Nats, Raw, Redis, RedisStream, Sinew, Zenoh};
+use crate::peer::{Etcd, JetStream, Nats, Raw, Redis, RedisStored, Sinew, Zenoh};
 use crate::workload::Workload;
 
 /// One system in one way of running it.
@@ -28,8 +28,9 @@ pub(crate) enum Kind {
     Redis,
     /// When its log is synced.
     JetStream(Synced),
-    /// When its log is synced.
-    RedisStream(Synced),
+    /// When its file is synced.
+    RedisStored(Synced),
+    Etcd,
 }
 
 /// When a system that stores syncs what it has acknowledged.
@@ -52,7 +53,7 @@ const fn system(name: &'static str, title: &'static str, kind: Kind, secured: bo
 }
 
 /// All, in the order of the page. QUIC always encrypts; without keys nobody proves who he is.
-pub(crate) const ALL: [System; 18] = [
+pub(crate) const ALL: [System; 19] = [
     system("sinew-zmq", "Sinew zmq", ZMQ, false),
     system("sinew-zmq-secured", "Sinew zmq, secured", ZMQ, true),
     system("sinew-ipc", "Sinew zmq+ipc", IPC, false),
@@ -69,11 +70,12 @@ pub(crate) const ALL: [System; 18] = [
     system("redis", "Redis", Kind::Redis, false),
     system("jetstream", "NATS JetStream, as it comes", Kind::JetStream(Synced::Later), false),
     system("jetstream-always", "NATS JetStream, synced", Kind::JetStream(Synced::Always), false),
-    system("redis-everysec", "Redis Streams, each second", Kind::RedisStream(Synced::Later), false),
-    system("redis-always", "Redis Streams, synced", Kind::RedisStream(Synced::Always), false),
+    system("redis-everysec", "Redis, synced each second", Kind::RedisStored(Synced::Later), false),
+    system("redis-always", "Redis, synced", Kind::RedisStored(Synced::Always), false),
+    system("etcd", "etcd", Kind::Etcd, false),
 ];
 
-/// Ours that are measured with a log: each transport once with and once without keys.
+/// Ours that are measured with what is stored: each transport once with and once without keys.
 const KEEPS: [&str; 4] = ["sinew-zmq", "sinew-zmq-secured", "sinew-quic", "sinew-quic-secured"];
 
 impl System {
@@ -84,17 +86,17 @@ impl System {
         found.ok_or_else(|| format!("no system `{name}`; there are {}", names()).into())
     }
 
-    /// Whether it has what the workload is about. What is replayed does not depend on when it was synced.
+    /// Whether it has what the workload is about. What is only read does not depend on when it was synced.
     pub(crate) fn does(self, workload: Workload) -> bool {
+        let stores = workload.is_log() || workload.is_store();
         match self.kind {
-            Kind::JetStream(synced) | Kind::RedisStream(synced) => match workload {
-                Workload::Append { .. } => true,
-                Workload::Replay { .. } => synced == Synced::Later,
-                _ => false,
-            },
-            Kind::Sinew(_) => !workload.is_log() || KEEPS.contains(&self.name),
-            Kind::Redis => !workload.is_log() && !workload.is_request(),
-            Kind::Nats | Kind::Raw | Kind::Zenoh => !workload.is_log(),
+            Kind::JetStream(synced) | Kind::RedisStored(synced) => {
+                stores && (synced == Synced::Later || !workload.only_reads())
+            }
+            Kind::Etcd => workload.is_store(),
+            Kind::Sinew(_) => !stores || KEEPS.contains(&self.name),
+            Kind::Redis => !stores && !workload.is_request(),
+            Kind::Nats | Kind::Raw | Kind::Zenoh => !stores,
         }
     }
 
@@ -107,13 +109,17 @@ impl System {
     pub(crate) fn measure(self, order: &Order) -> Outcome<Figures> {
         match self.kind {
             Kind::Sinew(_) if order.workload.is_log() => measure::run_log::<Sinew>(order),
+            Kind::Sinew(_) if order.workload.is_store() => measure::run_store::<Sinew>(order),
             Kind::Sinew(_) => measure::run_all::<Sinew>(order),
             Kind::Nats => measure::run_all::<Nats>(order),
             Kind::Raw => measure::run_all::<Raw>(order),
             Kind::Zenoh => measure::run_all::<Zenoh>(order),
             Kind::Redis => measure::run::<Redis>(order),
+            Kind::JetStream(_) if order.workload.is_store() => measure::run_store::<JetStream>(order),
             Kind::JetStream(_) => measure::run_log::<JetStream>(order),
-            Kind::RedisStream(_) => measure::run_log::<RedisStream>(order),
+            Kind::RedisStored(_) if order.workload.is_store() => measure::run_store::<RedisStored>(order),
+            Kind::RedisStored(_) => measure::run_log::<RedisStored>(order),
+            Kind::Etcd => measure::run_store::<Etcd>(order),
         }
     }
 }

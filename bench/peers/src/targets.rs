@@ -1,4 +1,4 @@
-//! The targets for the bus and the log, and how near a run came to each.
+//! The targets for the bus, the log and the store, and how near a run came to each.
 //!
 //! Where a target says "with security on" we compare our secured figure with the same system's plaintext figure where
 //! the target is against NATS core, and with its TLS figure where the target says so: the harder reading of the two.
@@ -96,6 +96,13 @@ const TARGETS: &[Target] = &[
     rate("batches", "sinew-quic-secured", &[], 1e6),
     rate("replay", "sinew-zmq-secured", &["jetstream"], 5.0),
     rate("replay", "sinew-quic-secured", &["jetstream"], 5.0),
+    rate("get-64", "sinew-zmq-secured", &["jetstream"], 4.0),
+    rate("get-64", "sinew-quic-secured", &["jetstream"], 4.0),
+    rate("get-64", "sinew-quic-secured", &["redis-everysec"], 1.0),
+    rate("put-64", "sinew-zmq-secured", &["redis-always"], 1.0),
+    rate("put-64", "sinew-quic-secured", &["redis-always"], 1.0),
+    rate("put-64", "sinew-zmq-secured", &["jetstream-always"], 10.0),
+    rate("put-64", "sinew-quic-secured", &["jetstream-always"], 10.0),
 ];
 
 /// Every target for which the run has both sides.

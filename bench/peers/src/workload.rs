@@ -16,6 +16,10 @@ pub(crate) enum Workload {
     Append { size: usize, in_flight: usize, batch: usize },
     /// One client reads a stream from its start, over and over.
     Replay { size: usize },
+    /// One client reads keys of a store.
+    Get { size: usize, in_flight: usize },
+    /// One client writes keys of a store, each write acknowledged.
+    Put { size: usize, in_flight: usize },
 }
 
 /// Events of a batch, in the system's own kind of batch.
@@ -39,7 +43,7 @@ const fn stream(size: usize) -> Workload {
 }
 
 /// All, in the order of the page.
-pub(crate) const ALL: [(&str, &str, Workload); 15] = [
+pub(crate) const ALL: [(&str, &str, Workload); 19] = [
     ("16B", "pub/sub 1 to 1, 16 B", stream(16)),
     ("128B", "pub/sub 1 to 1, 128 B", stream(128)),
     ("1KiB", "pub/sub 1 to 1, 1 KiB", stream(1024)),
@@ -55,6 +59,10 @@ pub(crate) const ALL: [(&str, &str, Workload); 15] = [
     ("batches", "append batches of 64, 128 B", Workload::Append { size: 128, in_flight: BATCHES, batch: BATCH }),
     ("batches-1KiB", "append batches of 64, 1 KiB", Workload::Append { size: 1024, in_flight: BATCHES, batch: BATCH }),
     ("replay", "replay, 128 B", Workload::Replay { size: 128 }),
+    ("get-1", "key-value get, 1 in flight, 128 B", Workload::Get { size: 128, in_flight: 1 }),
+    ("get-64", "key-value get, 64 in flight, 128 B", Workload::Get { size: 128, in_flight: 64 }),
+    ("put-1", "key-value put, 1 in flight, 128 B", Workload::Put { size: 128, in_flight: 1 }),
+    ("put-64", "key-value put, 64 in flight, 128 B", Workload::Put { size: 128, in_flight: 64 }),
 ];
 
 impl Workload {
@@ -77,11 +85,20 @@ impl Workload {
         match self {
             Self::Stream { size, .. } if size >= 16 * 1024 => Unit::MegabytesPerSecond,
             Self::Stream { .. } => Unit::MessagesPerSecond,
-            Self::Requests { in_flight, .. } | Self::Append { in_flight, .. } if in_flight > 1 => {
+            Self::Requests { in_flight, .. }
+            | Self::Append { in_flight, .. }
+            | Self::Get { in_flight, .. }
+            | Self::Put { in_flight, .. }
+                if in_flight > 1 =>
+            {
                 Unit::MessagesPerSecond
             }
             Self::Replay { .. } => Unit::MessagesPerSecond,
-            Self::PingPong { .. } | Self::Requests { .. } | Self::Append { .. } => Unit::Microseconds,
+            Self::PingPong { .. }
+            | Self::Requests { .. }
+            | Self::Append { .. }
+            | Self::Get { .. }
+            | Self::Put { .. } => Unit::Microseconds,
         }
     }
 
@@ -92,7 +109,9 @@ impl Workload {
             | Self::PingPong { size }
             | Self::Requests { size, .. }
             | Self::Append { size, .. }
-            | Self::Replay { size } => size,
+            | Self::Replay { size }
+            | Self::Get { size, .. }
+            | Self::Put { size, .. } => size,
         }
     }
 
@@ -104,6 +123,16 @@ impl Workload {
     /// Whether it is about what is stored.
     pub(crate) fn is_log(self) -> bool {
         matches!(self, Self::Append { .. } | Self::Replay { .. })
+    }
+
+    /// Whether it is about keys and their values.
+    pub(crate) fn is_store(self) -> bool {
+        matches!(self, Self::Get { .. } | Self::Put { .. })
+    }
+
+    /// Whether it only reads what was stored before.
+    pub(crate) fn only_reads(self) -> bool {
+        matches!(self, Self::Replay { .. } | Self::Get { .. })
     }
 }
 

@@ -114,7 +114,7 @@ impl KvAttachment {
             keys_only: ask.keys_only,
         };
         let standing = ask.standing;
-        let task = tokio::spawn(watcher.run(ask.from, ask.incarnation)).abort_handle();
+        let task = tokio::spawn(watcher.run(ask.from)).abort_handle();
         self.watches.insert(record.header.call, Watching { keys, lane, standing, credit, task });
         Ok(())
     }
@@ -185,8 +185,8 @@ enum Piece {
 }
 
 impl Watcher {
-    async fn run(self, from: Begin, stood_on: u64) {
-        let (bucket, mut place) = match self.begin(from, stood_on).await {
+    async fn run(self, from: Begin) {
+        let (bucket, mut place) = match self.begin(from).await {
             Ok(begun) => begun,
             Err(error) => return self.link.fail(self.lane, &self.header, &failure_of(&error)),
         };
@@ -195,13 +195,8 @@ impl Watcher {
     }
 
     /// Finds the bucket and the place, and answers that it stands.
-    async fn begin(&self, from: Begin, stood_on: u64) -> Result<(Arc<dyn Bucket>, Place)> {
+    async fn begin(&self, from: Begin) -> Result<(Arc<dyn Bucket>, Place)> {
         let bucket = self.shared.bucket(&self.bucket).await?;
-        let incarnation = bucket.incarnation();
-        // What the reader has is of another bucket, whatever its revision says.
-        if stood_on != 0 && stood_on != incarnation {
-            return Err(Error::Remade { bucket: self.bucket.to_string() });
-        }
         let now = *bucket.range().borrow();
         let (within, in_snapshot, revision) = match from {
             Begin::Snapshot => (None, true, 0),
@@ -216,7 +211,7 @@ impl Watcher {
             let (requested, first) = (revision + 1, now.first);
             return Err(Error::Compacted { bucket: self.bucket.to_string(), requested, first });
         }
-        let answer = Watched { revision, window_bytes: self.credit.window, incarnation };
+        let answer = Watched { revision, window_bytes: self.credit.window };
         let header = Header { flags: REPLY, ..self.header };
         self.link.pack().push(self.lane, header, &[], &Bytes::from(to_cbor(&answer)));
         Ok((bucket, Place { within, in_snapshot, revision, known: revision, caught_up: false }))

@@ -31,9 +31,8 @@ pub struct WatchOptions {
     pub window_bytes: usize,
     /// Without values: empty ones instead. Default: no.
     pub keys_only: bool,
-    /// Where changes that it needs are not kept any more, or the bucket was deleted and made anew while it was cut off, it
-    /// begins anew with what there is, and says so by [`Restarted`](crate::WatchEvent::Restarted), instead of ending with
-    /// `Compacted` or `Remade`. Default: no.
+    /// Where changes that it needs are not kept any more, it begins anew with what there is, and says so by
+    /// [`Restarted`](crate::WatchEvent::Restarted), instead of ending with `Compacted`. Default: no.
     pub restarts: bool,
 }
 
@@ -46,7 +45,6 @@ impl Default for WatchOptions {
 impl KvBucket {
     /// Watches the keys that a pattern stands for. Resolves when it stands: what is acknowledged from then on is told. One
     /// round trip. After a cut, or a restart of the server, it goes on by itself: nothing is missed, doubled or out of order.
-    /// A bucket of the same name that was made meanwhile is another one, and it does not go on there as if it was the same.
     ///
     /// # Errors
     /// `UnknownBucket`; `Denied` unless all keys of the pattern may be read; `Compacted` where changes from that revision on
@@ -117,7 +115,7 @@ fn settle(inbox: &Arc<Inbox>, reply: sinew_session::Result<Watched>) {
         // Cut again: the next restore asks again. Any other word of the server is its last.
         Err(error) if error.is_retryable() => {}
         Err(error) => match error_of(error) {
-            error @ (Error::Compacted { .. } | Error::Remade { .. }) => inbox.lost_its_place(error),
+            error @ Error::Compacted { .. } => inbox.compacted(error),
             error => inbox.end(error),
         },
     }

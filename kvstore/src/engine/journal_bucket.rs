@@ -36,10 +36,6 @@ impl Bucket for JournalBucket {
         &self.stored.name
     }
 
-    fn incarnation(&self) -> u64 {
-        self.stored.incarnation()
-    }
-
     fn write(&self, write: Write, done: WriteDone) {
         self.stored.write(write, done);
     }

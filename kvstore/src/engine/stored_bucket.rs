@@ -120,10 +120,6 @@ impl StoredBucket {
         self.identity.read().unwrap_or_else(PoisonError::into_inner).config.clone()
     }
 
-    pub(super) fn incarnation(&self) -> u64 {
-        self.identity.read().unwrap_or_else(PoisonError::into_inner).incarnation
-    }
-
     pub(super) fn reader(&self) -> JournalReader {
         self.reader.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -213,7 +209,8 @@ impl StoredBucket {
             return Err(self.ended());
         }
         let before = self.config();
-        let identity = Identity { incarnation: self.incarnation(), config: config.clone() };
+        let incarnation = self.identity.read().unwrap_or_else(PoisonError::into_inner).incarnation;
+        let identity = Identity { incarnation, config: config.clone() };
         self.folder.write_config(&identity)?;
         writer.rules.configure(config.clone());
         *self.identity.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(identity);

@@ -1,7 +1,6 @@
 //! One bucket in memory.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -30,7 +29,6 @@ const EXPIRIES_MAX: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct MemoryBucket {
     name: ResourceName,
-    incarnation: u64,
     state: Mutex<State>,
     range: watch::Sender<BucketRange>,
     clock: SystemClock,
@@ -80,11 +78,8 @@ impl MemoryBucket {
             bytes: 0,
             ended: false,
         };
-        // Random without a generator of our own; the same length on the wire whatever it is, and not 0.
-        let incarnation = RandomState::new().build_hasher().finish() | 1 << 63;
         Arc::new_cyclic(|own| Self {
             name,
-            incarnation,
             state: Mutex::new(state),
             range: watch::Sender::new(BucketRange { first: 1, ..BucketRange::default() }),
             clock: SystemClock::default(),
@@ -305,10 +300,6 @@ impl State {
 impl Bucket for MemoryBucket {
     fn name(&self) -> &ResourceName {
         &self.name
-    }
-
-    fn incarnation(&self) -> u64 {
-        self.incarnation
     }
 
     fn write(&self, write: Write, done: WriteDone) {

@@ -15,7 +15,6 @@ sinew_session::failures! {
     "too-large" = TooLarge { bucket: text, what: text, bytes: size, max: size, advice: text };
     "full" = Full { bucket: text, what: text, max: number };
     "compacted" = Compacted { bucket: text, requested: number, first: number };
-    "remade" = Remade { bucket: text };
     "busy" = Busy { bucket: text, bytes: size };
     "no-space" = NoSpace { bucket: text };
     "storage" = Storage { bucket: text, why: text };

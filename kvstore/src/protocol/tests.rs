@@ -193,7 +193,6 @@ fn watch() -> WatchAsk {
         used_bytes: 0,
         standing: 0,
         keys_only: false,
-        incarnation: 0,
     }
 }
 
@@ -205,9 +204,9 @@ fn requests_and_answers_come_back_as_they_were() {
     }
     check(&HistoryAsk { bucket: "b".into(), key: "k".into(), from: 3 });
     for from in [Begin::Snapshot, Begin::Now, Begin::Revision(7), Begin::Within("k".into(), 9)] {
-        check(&WatchAsk { from, keys_only: true, standing: 4, incarnation: 1 << 63, ..watch() });
+        check(&WatchAsk { from, keys_only: true, standing: 4, ..watch() });
     }
-    check(&Watched { revision: 3, window_bytes: 4, incarnation: 5 });
+    check(&Watched { revision: 3, window_bytes: 4 });
     check(&Unwatch { number: 5 });
     for act in [
         BucketAct::Create(BucketConfig::default()),
@@ -245,7 +244,6 @@ fn errors_come_back_as_the_engine_found_them() {
         Error::TooLarge { bucket: bucket(), what: "a value".into(), bytes: 9, max: 8, advice: "cut it".into() },
         Error::Full { bucket: bucket(), what: "its limit of keys".into(), max: 3 },
         Error::Compacted { bucket: bucket(), requested: 1, first: u64::MAX },
-        Error::Remade { bucket: bucket() },
         Error::Busy { bucket: bucket(), bytes: 9 },
         Error::NoSpace { bucket: bucket() },
         Error::Storage { bucket: bucket(), why: "the disk".into() },

@@ -41,8 +41,6 @@ pub(crate) struct State {
     after: Option<String>,
     /// Everything up to here was told, of those keys.
     revision: u64,
-    /// Which life of the bucket's name that is true of; 0 while it is not known.
-    incarnation: u64,
     /// Counts how often it was asked for.
     standing: u32,
     window_bytes: u64,
@@ -83,7 +81,6 @@ impl Inbox {
             in_snapshot: options.from == WatchFrom::Snapshot,
             after: None,
             revision: 0,
-            incarnation: 0,
             standing: 0,
             window_bytes: options.window_bytes as u64,
             confirmed: false,
@@ -105,10 +102,10 @@ impl Inbox {
             WatchFrom::Now => Begin::Now,
             WatchFrom::Revision(revision) => Begin::Revision(revision),
         };
-        self.wish(from, 0, 0, 0)
+        self.wish(from, 0, 0)
     }
 
-    fn wish(&self, from: Begin, used_bytes: u64, standing: u32, incarnation: u64) -> WatchAsk {
+    fn wish(&self, from: Begin, used_bytes: u64, standing: u32) -> WatchAsk {
         WatchAsk {
             bucket: self.bucket.to_string(),
             pattern: self.pattern.to_string(),
@@ -117,7 +114,6 @@ impl Inbox {
             used_bytes,
             standing,
             keys_only: self.options.keys_only,
-            incarnation,
         }
     }
 
@@ -125,14 +121,14 @@ impl Inbox {
     pub(crate) fn ask(&self) -> WatchAsk {
         let mut state = self.lock();
         state.standing += 1;
-        let (used_bytes, standing, incarnation) = (state.in_use(), state.standing, state.incarnation);
+        let (used_bytes, standing) = (state.in_use(), state.standing);
         let from = match (state.in_snapshot, state.after.clone()) {
             (false, _) => Begin::Revision(state.revision + 1),
             (true, None) => Begin::Snapshot,
             (true, Some(after)) => Begin::Within(after, state.revision),
         };
         drop(state);
-        self.wish(from, used_bytes, standing, incarnation)
+        self.wish(from, used_bytes, standing)
     }
 
     /// The same after a cut; `None` if it never stood, is over, or is being asked for by a call that goes out by itself.
@@ -155,7 +151,6 @@ impl Inbox {
             state.revision = watched.revision;
         }
         state.window_bytes = watched.window_bytes;
-        state.incarnation = watched.incarnation;
     }
 
     /// The connection was cut.
@@ -178,7 +173,7 @@ impl Inbox {
                 let failure =
                     from_cbor(record.body()).unwrap_or_else(|error| Failure::new("unreadable", error.to_string()));
                 match error_of(SessionError::Failed(failure)) {
-                    error @ Error::Compacted { .. } => self.lost_its_place(error),
+                    error @ Error::Compacted { .. } => self.compacted(error),
                     error => self.end(error),
                 }
             }
@@ -218,15 +213,15 @@ impl Inbox {
         }
     }
 
-    /// Changes that it needs are not kept any more, or the bucket is another one: it ends, or begins anew.
-    pub(crate) fn lost_its_place(self: &Arc<Self>, why: Error) {
+    /// Changes that it needs are not kept any more: it ends, or begins anew.
+    pub(crate) fn compacted(self: &Arc<Self>, why: Error) {
         let session = self.session.upgrade().filter(|_| self.options.restarts);
         let Some(session) = session else { return self.end(why) };
         let mut state = self.lock();
         if state.ended.is_some() {
             return;
         }
-        (state.in_snapshot, state.after, state.revision, state.incarnation) = (true, None, 0, 0);
+        (state.in_snapshot, state.after, state.revision) = (true, None, 0);
         state.asking = true;
         state.behind_since.get_or_insert_with(Instant::now);
         state.push(Item { event: WatchEvent::Restarted, cost: 0 });
@@ -249,10 +244,6 @@ impl Inbox {
 
     pub(crate) fn ended(&self) -> Option<Error> {
         self.lock().ended.clone()
-    }
-
-    pub(crate) fn incarnation(&self) -> u64 {
-        self.lock().incarnation
     }
 
     pub(crate) fn freshness(&self) -> Freshness {

@@ -58,6 +58,4 @@ pub(crate) struct History {
     pub(crate) twins: u64,
     /// Cuts and restarts.
     pub(crate) cuts: u64,
-    /// Restarts alone.
-    pub(crate) restarts: u64,
 }

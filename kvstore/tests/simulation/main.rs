@@ -1,13 +1,10 @@
 //! The key-value store in bad weather, in virtual time and from a seed: clients read, write, compare and set a few keys
-//! through cuts, stalls and restarts, and what they saw is held against the order of the revisions and of time. Most worlds
-//! have the store in memory; in some it is on disk, and a restart finds what a loss of power has left there.
+//! through cuts, stalls and restarts, and what they saw is held against the order of the revisions and of time.
 //!
 //! `order.rs` judges by revision, `search.rs` by trying every order, of short histories. Both must reject a stale read that
 //! was planted. `SINEW_SEED` picks one world, and `SINEW_LONG=1` takes ten times as many.
 
 mod client;
-#[path = "../disk/mod.rs"]
-mod disk;
 mod history;
 mod order;
 mod rounds;
@@ -21,8 +18,6 @@ use crate::world::{Plan, run};
 
 /// Worlds in all, over all parts below.
 const SEEDS: u64 = 1_000;
-/// Worlds in which it is kept on disk.
-const SEEDS_ON_DISK: u64 = 200;
 /// Parts, which the test runner spreads over the cores.
 const PARTS: u64 = 4;
 /// Operations of a long history.
@@ -60,32 +55,6 @@ macro_rules! parts {
 }
 
 parts!(histories_are_linearizable_1 0, histories_are_linearizable_2 1, histories_are_linearizable_3 2, histories_are_linearizable_4 3);
-
-#[track_caller]
-fn part_on_disk(part: u64) {
-    let (mut restarts, mut worlds) = (0, 0);
-    for seed in seeds(SEEDS_ON_DISK).into_iter().filter(|seed| seed % 2 == part) {
-        let _telltale = Telltale(seed);
-        let history = run(5 << 32 | seed, &Plan { operations: OPERATIONS, on_disk: true, ..Plan::default() });
-        assert_eq!(history.events.len(), OPERATIONS, "each operation ends");
-        if let Err(wrong) = order::check(&history) {
-            panic!("{wrong}");
-        }
-        (restarts, worlds) = (restarts + history.restarts, worlds + 1);
-    }
-    println!("{worlds} worlds on disk, {restarts} restarts from what a crash had left of it");
-    assert!(worlds < 20 || restarts > worlds / 4, "{restarts} of {worlds}: too fair a weather");
-}
-
-#[test]
-fn histories_on_disk_are_linearizable_1() {
-    part_on_disk(0);
-}
-
-#[test]
-fn histories_on_disk_are_linearizable_2() {
-    part_on_disk(1);
-}
 
 #[test]
 fn short_histories_are_linearizable_whatever_order_is_tried() {

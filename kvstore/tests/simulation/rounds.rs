@@ -1,6 +1,6 @@
 //! An engine that gathers writes and commits them together, as one on disk does while a sync runs: those of one round are
 //! judged one after the other and acknowledged at one moment. Judged and kept by the engine in memory, which outlives the
-//! server's restarts, or by the one on disk, which is opened again after each; what was not committed by then is lost.
+//! server's restarts; what was not committed by then is lost.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,27 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
 use sinew_kvstore::{
-    Bucket, BucketConfig, BucketInfo, BucketRange, ChangePage, Engine, Entry, Expected, Found, JournalEngine, Key,
-    MemoryEngine, Page, PageLimits, Range, Result, Revision, Write, WriteDone,
+    Bucket, BucketConfig, BucketInfo, BucketRange, ChangePage, Engine, Entry, Expected, Found, Key, MemoryEngine, Page,
+    PageLimits, Range, Result, Revision, Write, WriteDone,
 };
 use sinew_session::ResourceName;
 use sinew_testkit::random::Random;
 use tokio::sync::watch;
 
-use crate::disk::Disk;
-
 #[derive(Debug)]
 pub(crate) struct Rounds {
-    ground: Mutex<Ground>,
+    inner: MemoryEngine,
     buckets: Mutex<HashMap<ResourceName, Arc<Gathering>>>,
     weather: Arc<Weather>,
-}
-
-/// Where it is kept.
-#[derive(Debug)]
-enum Ground {
-    Memory(Arc<MemoryEngine>),
-    Disk(Disk, JournalEngine),
 }
 
 /// How long a round takes, and what goes wrong on purpose.
@@ -45,8 +36,6 @@ struct Weather {
 
 struct Gathering {
     bucket: Arc<dyn Bucket>,
-    /// Stores a round when it is told to.
-    on_disk: Option<JournalEngine>,
     waiting: Mutex<Vec<(Write, WriteDone)>>,
     read: Mutex<HashMap<Key, Option<Entry>>>,
     weather: Arc<Weather>,
@@ -64,37 +53,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Rounds {
-    pub(crate) fn in_memory(random: Random, stale: bool) -> Self {
-        Self::on(Ground::Memory(Arc::default()), random, stale)
-    }
-
-    pub(crate) fn on_disk(mut random: Random, stale: bool) -> Self {
-        let disk = Disk::new(Random::new(random.bits()));
-        let engine = disk.open();
-        Self::on(Ground::Disk(disk, engine), random, stale)
-    }
-
-    fn on(ground: Ground, mut random: Random, stale: bool) -> Self {
+    pub(crate) fn new(mut random: Random, stale: bool) -> Self {
         let round_ms = [1, 5, 40][random.below(3)];
         let weather = Weather { random: Mutex::new(random), round_ms, stale, twins: AtomicU64::new(0) };
-        Self { ground: Mutex::new(ground), buckets: Mutex::default(), weather: Arc::new(weather) }
+        Self { inner: MemoryEngine::default(), buckets: Mutex::default(), weather: Arc::new(weather) }
     }
 
-    /// The server dies: what waits is neither written nor answered. Where it is kept on disk, that is read again.
+    /// The server dies: what waits is neither written nor answered.
     pub(crate) fn crash(&self) {
         lock(&self.buckets).values().for_each(|bucket| lock(&bucket.waiting).clear());
-        if let Ground::Disk(disk, engine) = &mut *lock(&self.ground) {
-            disk.crash();
-            *engine = disk.open();
-            lock(&self.buckets).clear();
-        }
-    }
-
-    fn engine(&self) -> (Arc<dyn Engine>, Option<JournalEngine>) {
-        match &*lock(&self.ground) {
-            Ground::Memory(engine) => (engine.clone(), None),
-            Ground::Disk(_, engine) => (Arc::new(engine.clone()), Some(engine.clone())),
-        }
     }
 
     pub(crate) fn twins(&self) -> u64 {
@@ -112,16 +79,12 @@ impl Gathering {
         let expected: Vec<_> = round.iter().filter_map(|(write, _)| expects(write)).collect();
         let is_twin = (1..expected.len()).any(|place| expected[..place].contains(&expected[place]));
         self.weather.twins.fetch_add(u64::from(is_twin), Ordering::Relaxed);
-        let (count, answers) = (round.len(), Arc::new(Mutex::new(Vec::new())));
+        let answers = Arc::new(Mutex::new(Vec::new()));
         for (write, done) in round {
             let answers = answers.clone();
             self.bucket.write(write, Box::new(move |answer| lock(&answers).push((done, answer))));
         }
-        if let Some(engine) = &self.on_disk {
-            engine.step();
-        }
         let answers = std::mem::take(&mut *lock(&answers));
-        assert_eq!(answers.len(), count, "a round that is stored is answered");
         answers.into_iter().for_each(|(done, answer)| done(answer));
     }
 }
@@ -129,29 +92,27 @@ impl Gathering {
 #[async_trait]
 impl Engine for Rounds {
     async fn create(&self, name: &ResourceName, config: &BucketConfig) -> Result<BucketInfo> {
-        self.engine().0.create(name, config).await
+        self.inner.create(name, config).await
     }
 
     async fn alter(&self, name: &ResourceName, config: &BucketConfig) -> Result<BucketInfo> {
-        self.engine().0.alter(name, config).await
+        self.inner.alter(name, config).await
     }
 
     async fn delete(&self, name: &ResourceName) -> Result<()> {
         lock(&self.buckets).remove(name);
-        self.engine().0.delete(name).await
+        self.inner.delete(name).await
     }
 
     async fn names(&self, after: Option<&ResourceName>, max: usize) -> Result<Vec<ResourceName>> {
-        self.engine().0.names(after, max).await
+        self.inner.names(after, max).await
     }
 
     async fn bucket(&self, name: &ResourceName) -> Result<Arc<dyn Bucket>> {
-        let (engine, on_disk) = self.engine();
-        let bucket = engine.bucket(name).await?;
+        let bucket = self.inner.bucket(name).await?;
         let weather = &self.weather;
         let gathering = |own: &Weak<Gathering>| Gathering {
             bucket,
-            on_disk,
             waiting: Mutex::default(),
             read: Mutex::default(),
             weather: weather.clone(),
@@ -165,10 +126,6 @@ impl Engine for Rounds {
 impl Bucket for Gathering {
     fn name(&self) -> &ResourceName {
         self.bucket.name()
-    }
-
-    fn incarnation(&self) -> u64 {
-        self.bucket.incarnation()
     }
 
     fn write(&self, write: Write, done: WriteDone) {

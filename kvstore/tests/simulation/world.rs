@@ -29,13 +29,11 @@ pub(crate) struct Plan {
     pub(crate) keys: usize,
     /// The engine answers with old values now and then.
     pub(crate) stale: bool,
-    /// It is kept on disk, and read from there after each restart.
-    pub(crate) on_disk: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { operations: 60, keys: 3, stale: false, on_disk: false }
+        Self { operations: 60, keys: 3, stale: false }
     }
 }
 
@@ -53,8 +51,7 @@ async fn live(seed: u64, plan: &Plan) -> History {
     let mut source = Random::new(random.bits());
     setup.entropy = Entropy::drawn_from(move || source.bits());
     let faults = net.faults("sea");
-    let make = if plan.on_disk { Rounds::on_disk } else { Rounds::in_memory };
-    let engine = Arc::new(make(Random::new(random.bits()), plan.stale));
+    let engine = Arc::new(Rounds::new(Random::new(random.bits()), plan.stale));
     let name = "world".parse().expect("a name of this test");
     engine.create(&name, &BucketConfig::default()).await.expect("it is made");
     let mut server = setup.serve_kv_on(engine.clone(), KvLimits::default()).await;
@@ -77,7 +74,7 @@ async fn live(seed: u64, plan: &Plan) -> History {
         clients.push(tokio::spawn(client.live()));
     }
     faults.follow(weather(&mut random, seed));
-    let (mut cuts, mut restarts) = (0, 0);
+    let mut cuts = 0;
     while clients.iter().any(|client| !client.is_finished()) {
         sleep(random.millis(400)).await;
         match random.below(8) {
@@ -92,14 +89,13 @@ async fn live(seed: u64, plan: &Plan) -> History {
                 cuts += 1;
                 server.abort().await;
                 engine.crash();
-                restarts += 1;
                 sleep(random.millis(300)).await;
                 server = setup.serve_kv_on(engine.clone(), KvLimits::default()).await;
             }
             _ => {}
         }
     }
-    let mut history = History { cuts, restarts, twins: engine.twins(), ..History::default() };
+    let mut history = History { cuts, twins: engine.twins(), ..History::default() };
     for client in clients {
         history.events.extend(client.await.expect("no panic"));
     }

@@ -6,7 +6,7 @@ use sinew_kvstore::{BucketConfig, Error, Key, KvBucket};
 use sinew_testkit::random::Random;
 use tokio::time::sleep;
 
-use crate::storm::{Storm, storm, storm_on_disk};
+use crate::storm::storm;
 
 const CLIENTS: u64 = 8;
 /// Increments of each.
@@ -41,34 +41,24 @@ async fn increment(bucket: KvBucket, key: Key, mut random: Random) -> (u64, u64)
     (done, duplicates)
 }
 
-/// Cuts, and lost replies.
-async fn a_thousand(storm: Storm) -> (u64, u64) {
-    let key: Key = "count".parse().unwrap();
-    let mut clients = Vec::new();
-    for number in 0..CLIENTS {
-        let bucket = storm.bucket().await;
-        clients.push(tokio::spawn(increment(bucket, key.clone(), Random::new(number))));
-    }
-    let (mut done, mut duplicates) = (0, 0);
-    for client in clients {
-        let (each, twice) = client.await.expect("no panic");
-        (done, duplicates) = (done + each, duplicates + twice);
-    }
-    let (value, revision) = number(&storm.bucket().await, &key).await;
-    assert_eq!((done, value, revision), (CLIENTS * EACH, CLIENTS * EACH, CLIENTS * EACH));
-    (storm.cuts(), duplicates)
-}
-
 #[test]
 fn a_thousand_increments_of_eight_end_at_exactly_what_was_acknowledged() {
-    let (cuts, duplicates) = storm(7, u64::MAX, &BucketConfig::default(), a_thousand);
-    println!("{cuts} cuts and restarts, {duplicates} lost replies settled by their operation ids");
-    assert!(cuts > 20 && duplicates > 0, "too fair a weather: {cuts} cuts, {duplicates} lost replies");
-}
-
-#[test]
-fn and_on_disk_too() {
-    let (cuts, duplicates) = storm_on_disk(7, u64::MAX, &BucketConfig::default(), a_thousand);
+    let (cuts, duplicates) = storm(7, u64::MAX, &BucketConfig::default(), async |storm| {
+        let key: Key = "count".parse().unwrap();
+        let mut clients = Vec::new();
+        for number in 0..CLIENTS {
+            let bucket = storm.bucket().await;
+            clients.push(tokio::spawn(increment(bucket, key.clone(), Random::new(number))));
+        }
+        let (mut done, mut duplicates) = (0, 0);
+        for client in clients {
+            let (each, twice) = client.await.expect("no panic");
+            (done, duplicates) = (done + each, duplicates + twice);
+        }
+        let (value, revision) = number(&storm.bucket().await, &key).await;
+        assert_eq!((done, value, revision), (CLIENTS * EACH, CLIENTS * EACH, CLIENTS * EACH));
+        (storm.cuts(), duplicates)
+    });
     println!("{cuts} cuts and restarts, {duplicates} lost replies settled by their operation ids");
     assert!(cuts > 20 && duplicates > 0, "too fair a weather: {cuts} cuts, {duplicates} lost replies");
 }

@@ -9,7 +9,7 @@ use sinew_kvstore::{BucketConfig, Key};
 use sinew_testkit::random::Random;
 use tokio::time::sleep;
 
-use crate::storm::{Storm, storm, storm_on_disk};
+use crate::storm::storm;
 
 #[derive(Debug, Default)]
 struct Record {
@@ -20,72 +20,60 @@ struct Record {
     lost: u64,
 }
 
-/// Four who hold it in turn; what they did.
-async fn contend(storm: Storm) -> Record {
-    let record = Arc::<Mutex<Record>>::default();
-    let mut contenders = Vec::new();
-    for number in 0..4 {
-        let (bucket, storm, record) = (storm.bucket().await, storm.clone(), record.clone());
-        contenders.push(tokio::spawn(async move {
-            let key: Key = "lock".parse().unwrap();
-            let time_to_live = Duration::from_millis(1_500);
-            let options = LockOptions { time_to_live, holder: Bytes::from(format!("{number}")) };
-            let lock = Lock::new(&bucket, &key, options);
-            let mut random = Random::new(number as u64);
-            while !storm.is_calm() {
-                let held = match lock.acquire().await {
-                    Ok(held) => held,
-                    Err(error) if error.is_retryable() => continue,
-                    Err(error) => panic!("acquiring: {error}"),
-                };
-                record.lock().unwrap().fences.push((held.fence(), number));
-                for _ in 0..random.below(20) {
-                    {
-                        let mut record = record.lock().unwrap();
-                        if !held.is_held() {
-                            record.lost += 1;
-                            break;
+#[test]
+fn there_are_never_two_holders_of_one_fence() {
+    let record = storm(11, 100, &BucketConfig::default(), async |storm| {
+        let record = Arc::<Mutex<Record>>::default();
+        let mut contenders = Vec::new();
+        for number in 0..4 {
+            let (bucket, storm, record) = (storm.bucket().await, storm.clone(), record.clone());
+            contenders.push(tokio::spawn(async move {
+                let key: Key = "lock".parse().unwrap();
+                let time_to_live = Duration::from_millis(1_500);
+                let options = LockOptions { time_to_live, holder: Bytes::from(format!("{number}")) };
+                let lock = Lock::new(&bucket, &key, options);
+                let mut random = Random::new(number as u64);
+                while !storm.is_calm() {
+                    let held = match lock.acquire().await {
+                        Ok(held) => held,
+                        Err(error) if error.is_retryable() => continue,
+                        Err(error) => panic!("acquiring: {error}"),
+                    };
+                    record.lock().unwrap().fences.push((held.fence(), number));
+                    for _ in 0..random.below(20) {
+                        {
+                            let mut record = record.lock().unwrap();
+                            if !held.is_held() {
+                                record.lost += 1;
+                                break;
+                            }
+                            assert!(record.holder.is_none(), "{:?} and {number} hold it", record.holder);
+                            record.holder = Some(number);
+                            record.holder = None;
+                            let newest = record.fences.iter().map(|(fence, _)| *fence).max();
+                            assert_eq!(newest, Some(held.fence()), "held by its own word, and not the newest");
                         }
-                        assert!(record.holder.is_none(), "{:?} and {number} hold it", record.holder);
-                        record.holder = Some(number);
-                        record.holder = None;
-                        let newest = record.fences.iter().map(|(fence, _)| *fence).max();
-                        assert_eq!(newest, Some(held.fence()), "held by its own word, and not the newest");
+                        let pause = random.millis(300);
+                        sleep(pause).await;
                     }
-                    let pause = random.millis(300);
+                    match random.below(3) {
+                        0 => drop(held),
+                        _ => held.release().await.expect("it is given back"),
+                    }
+                    let pause = random.millis(500);
                     sleep(pause).await;
                 }
-                match random.below(3) {
-                    0 => drop(held),
-                    _ => held.release().await.expect("it is given back"),
-                }
-                let pause = random.millis(500);
-                sleep(pause).await;
-            }
-        }));
-    }
-    for contender in contenders {
-        contender.await.expect("no panic");
-    }
-    Arc::try_unwrap(record).expect("everybody is gone").into_inner().unwrap()
-}
-
-#[track_caller]
-fn judge(record: &Record) {
+            }));
+        }
+        for contender in contenders {
+            contender.await.expect("no panic");
+        }
+        Arc::try_unwrap(record).expect("everybody is gone").into_inner().unwrap()
+    });
     let fences: Vec<u64> = record.fences.iter().map(|(fence, _)| *fence).collect();
     println!("{} holdings, {} of them lost on the way", fences.len(), record.lost);
     assert!(fences.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", record.fences);
     assert!(fences.len() >= 8, "{fences:?}");
-}
-
-#[test]
-fn there_are_never_two_holders_of_one_fence() {
-    judge(&storm(11, 100, &BucketConfig::default(), contend));
-}
-
-#[test]
-fn nor_on_disk() {
-    judge(&storm_on_disk(11, 100, &BucketConfig::default(), contend));
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! A server that restarts and connections that are cut, from a seed, until there were enough of them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use sinew_kvstore::{BucketConfig, Engine, JournalEngine, Kv, KvBucket, KvLimits, MemoryEngine};
+use sinew_kvstore::{BucketConfig, Engine, Kv, KvBucket, KvLimits, MemoryEngine};
 use sinew_session::{Entropy, Server, Session};
 use sinew_testkit::net::Net;
 use sinew_testkit::random::Random;
@@ -12,10 +12,6 @@ use sinew_testkit::setup::Setup;
 use sinew_transport_api::{FaultControl, Faults};
 use tokio::time::{sleep, timeout};
 
-use crate::disk::Disk;
-
-/// Writes that come within this are stored together, on disk.
-const ROUND_MS: usize = 5;
 /// A storm that takes longer hangs.
 const DEADLINE: Duration = Duration::from_secs(7 * 24 * 3_600);
 
@@ -35,56 +31,8 @@ struct State {
     is_over: AtomicBool,
 }
 
-/// Where the store is kept.
-#[derive(Debug)]
-enum Ground {
-    /// In memory, which outlives the server's restarts.
-    Memory(Arc<MemoryEngine>),
-    /// On disk, where a restart finds what a loss of power has left.
-    Disk(Disk),
-}
-
-impl Ground {
-    /// What a server stands on that starts now.
-    fn open(&self, random: &mut Random) -> Arc<dyn Engine> {
-        match self {
-            Self::Memory(engine) => engine.clone(),
-            Self::Disk(disk) => {
-                let engine = Arc::new(disk.open());
-                tokio::spawn(store(Arc::downgrade(&engine), Random::new(random.bits())));
-                engine
-            }
-        }
-    }
-
-    fn crash(&mut self) {
-        if let Self::Disk(disk) = self {
-            disk.crash();
-        }
-    }
-}
-
-/// Stores what waits, now and then, for as long as somebody has the engine.
-async fn store(engine: Weak<JournalEngine>, mut random: Random) {
-    while let Some(engine) = engine.upgrade() {
-        engine.step();
-        drop(engine);
-        let pause = random.millis(ROUND_MS) + Duration::from_millis(1);
-        sleep(pause).await;
-    }
-}
-
-/// Runs `life` through a storm of so many cuts, in virtual time and on this thread alone, with the store in memory.
+/// Runs `life` through a storm of so many cuts, in virtual time and on this thread alone.
 pub(crate) fn storm<T>(seed: u64, cuts: u64, config: &BucketConfig, life: impl AsyncFnOnce(Storm) -> T) -> T {
-    storm_over(Ground::Memory(Arc::default()), seed, cuts, config, life)
-}
-
-/// The same with the store on disk.
-pub(crate) fn storm_on_disk<T>(seed: u64, cuts: u64, config: &BucketConfig, life: impl AsyncFnOnce(Storm) -> T) -> T {
-    storm_over(Ground::Disk(Disk::new(Random::new(seed))), seed, cuts, config, life)
-}
-
-fn storm_over<T>(ground: Ground, seed: u64, cuts: u64, config: &BucketConfig, life: impl AsyncFnOnce(Storm) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime without IO");
     runtime.block_on(async {
@@ -93,12 +41,12 @@ fn storm_over<T>(ground: Ground, seed: u64, cuts: u64, config: &BucketConfig, li
         let mut setup = Setup::on(&net, if random.once_in(2) { "mem://sea" } else { "wide://sea" });
         let mut source = Random::new(random.bits());
         setup.entropy = Entropy::drawn_from(move || source.bits());
-        let engine = ground.open(&mut random);
+        let engine = Arc::new(MemoryEngine::default());
         engine.create(&name(), config).await.expect("it is made");
-        let server = setup.serve_kv_on(engine, KvLimits::default()).await;
+        let server = setup.serve_kv_on(engine.clone(), KvLimits::default()).await;
         let state = State { cuts: AtomicU64::new(0), cuts_wanted: cuts, is_over: AtomicBool::new(false) };
         let storm = Storm { setup, state: Arc::new(state) };
-        let weather = tokio::spawn(rage(storm.clone(), net.faults("sea"), server, ground, random));
+        let weather = tokio::spawn(rage(storm.clone(), net.faults("sea"), server, engine, random));
         let outcome = timeout(DEADLINE, life(storm.clone())).await.expect("it comes to its end");
         storm.state.is_over.store(true, Ordering::Relaxed);
         weather.await.expect("no panic");
@@ -110,7 +58,13 @@ fn name() -> sinew_session::ResourceName {
     "sea".parse().expect("a name of this test")
 }
 
-async fn rage(mut storm: Storm, faults: FaultControl, mut server: Server, mut ground: Ground, mut random: Random) {
+async fn rage(
+    mut storm: Storm,
+    faults: FaultControl,
+    mut server: Server,
+    engine: Arc<MemoryEngine>,
+    mut random: Random,
+) {
     while !storm.state.is_over.load(Ordering::Relaxed) {
         sleep(random.millis(300)).await;
         if storm.is_calm() {
@@ -126,10 +80,8 @@ async fn rage(mut storm: Storm, faults: FaultControl, mut server: Server, mut gr
             6 if random.once_in(3) => {
                 storm.state.cuts.fetch_add(1, Ordering::Relaxed);
                 server.abort().await;
-                ground.crash();
                 sleep(random.millis(500)).await;
-                let engine = ground.open(&mut random);
-                server = storm.setup.serve_kv_on(engine, KvLimits::default()).await;
+                server = storm.setup.serve_kv_on(engine.clone(), KvLimits::default()).await;
             }
             _ => {}
         }

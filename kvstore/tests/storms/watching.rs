@@ -11,7 +11,7 @@ use sinew_testkit::kv::Seen;
 use sinew_testkit::random::Random;
 use tokio::time::sleep;
 
-use crate::storm::{Storm, storm, storm_on_disk};
+use crate::storm::{Storm, storm};
 
 /// Cuts and restarts in each storm.
 const CUTS: u64 = 120;
@@ -93,38 +93,34 @@ fn of(pattern: &Pattern, entries: &[Entry]) -> Vec<Entry> {
     entries.iter().filter(|entry| pattern.matches(entry.key.as_subject())).cloned().collect()
 }
 
-/// Five watches through one storm: cuts, and changes that they saw.
-async fn misses_nothing(storm: Storm, seed: u64) -> (u64, u64) {
-    let writer = storm.bucket().await;
-    for number in 0..KEYS {
-        writer.put(&key(number), vec![0_u8; 100]).await.expect("it is written");
-    }
-    let writing = tokio::spawn(write(storm.clone(), writer, Random::new(seed)));
-    let mut watching = Vec::new();
-    for (number, (pattern, window)) in
-        [(">", 4 << 20), (">", 2_000), ("a.*", 3_000), ("b.>", 20_000), ("c.*.*", 1)].into_iter().enumerate()
-    {
-        let (bucket, pattern) = (storm.bucket().await, pattern.parse().unwrap());
-        watching.push(tokio::spawn(watch(bucket, pattern, window, Random::new(number as u64))));
-    }
-    let last = writing.await.expect("no panic");
-    let there = all(&storm.bucket().await).await;
-    let mut changes = 0;
-    for each in watching {
-        let (pattern, seen) = each.await.expect("no panic");
-        seen.compare(&of(&pattern, &there)).unwrap_or_else(|wrong| panic!("{pattern}: {wrong}"));
-        assert!(seen.revision() <= last);
-        changes += seen.changes;
-    }
-    (storm.cuts(), changes)
-}
-
 #[test]
 fn watches_miss_nothing_and_double_nothing_through_hundreds_of_cuts() {
     let (mut cuts, mut changes) = (0, 0);
     for seed in 0..STORMS {
-        let config = BucketConfig::default();
-        let (storm_cuts, storm_changes) = storm(seed, CUTS, &config, async |storm| misses_nothing(storm, seed).await);
+        let (storm_cuts, storm_changes) = storm(seed, CUTS, &BucketConfig::default(), async |storm| {
+            let writer = storm.bucket().await;
+            for number in 0..KEYS {
+                writer.put(&key(number), vec![0_u8; 100]).await.expect("it is written");
+            }
+            let writing = tokio::spawn(write(storm.clone(), writer, Random::new(seed)));
+            let mut watching = Vec::new();
+            for (number, (pattern, window)) in
+                [(">", 4 << 20), (">", 2_000), ("a.*", 3_000), ("b.>", 20_000), ("c.*.*", 1)].into_iter().enumerate()
+            {
+                let (bucket, pattern) = (storm.bucket().await, pattern.parse().unwrap());
+                watching.push(tokio::spawn(watch(bucket, pattern, window, Random::new(number as u64))));
+            }
+            let last = writing.await.expect("no panic");
+            let there = all(&storm.bucket().await).await;
+            let mut changes = 0;
+            for each in watching {
+                let (pattern, seen) = each.await.expect("no panic");
+                seen.compare(&of(&pattern, &there)).unwrap_or_else(|wrong| panic!("{pattern}: {wrong}"));
+                assert!(seen.revision() <= last);
+                changes += seen.changes;
+            }
+            (storm.cuts(), changes)
+        });
         (cuts, changes) = (cuts + storm_cuts, changes + storm_changes);
     }
     println!("{changes} changes seen through {cuts} cuts and restarts");
@@ -132,45 +128,31 @@ fn watches_miss_nothing_and_double_nothing_through_hundreds_of_cuts() {
 }
 
 #[test]
-fn nor_through_a_hundred_with_the_bucket_on_disk() {
-    let config = BucketConfig::default();
-    let (cuts, changes) = storm_on_disk(1, CUTS, &config, async |storm| misses_nothing(storm, 1).await);
-    println!("{changes} changes seen through {cuts} cuts and restarts");
-    assert!(cuts >= CUTS && changes > 200, "{cuts} cuts, {changes} changes");
-}
-
-async fn sees_each_one(storm: Storm) -> u64 {
-    let writer = storm.bucket().await;
-    let mut random = Random::new(5);
-    for _ in 0..50 {
-        write_one(&writer, &mut random).await;
-    }
-    let bucket = storm.bucket().await;
-    let from = 20;
-    let mut watch = bucket.watch(&">".parse().unwrap(), WatchFrom::Revision(from)).await.expect("it stands");
-    let writing = tokio::spawn(write(storm.clone(), writer, random));
-    let (mut expected, mut last) = (from, None);
-    while last.is_none_or(|last| expected <= last) {
-        if let WatchEvent::Change(change) = next(&mut watch).await {
-            assert_eq!(change.revision, expected, "each revision once, in order");
-            expected += 1;
-            if change.key.as_str() == "c.d.end" {
-                last = Some(change.revision);
+fn a_watch_from_a_revision_sees_each_one_from_there() {
+    let cuts = storm(99, 100, &BucketConfig::default(), async |storm| {
+        let writer = storm.bucket().await;
+        let mut random = Random::new(5);
+        for _ in 0..50 {
+            write_one(&writer, &mut random).await;
+        }
+        let bucket = storm.bucket().await;
+        let from = 20;
+        let mut watch = bucket.watch(&">".parse().unwrap(), WatchFrom::Revision(from)).await.expect("it stands");
+        let writing = tokio::spawn(write(storm.clone(), writer, random));
+        let (mut expected, mut last) = (from, None);
+        while last.is_none_or(|last| expected <= last) {
+            if let WatchEvent::Change(change) = next(&mut watch).await {
+                assert_eq!(change.revision, expected, "each revision once, in order");
+                expected += 1;
+                if change.key.as_str() == "c.d.end" {
+                    last = Some(change.revision);
+                }
             }
         }
-    }
-    assert_eq!(last, Some(writing.await.expect("no panic")));
-    storm.cuts()
-}
-
-#[test]
-fn a_watch_from_a_revision_sees_each_one_from_there() {
-    assert!(storm(99, 100, &BucketConfig::default(), sees_each_one) >= 100);
-}
-
-#[test]
-fn and_with_the_bucket_on_disk() {
-    assert!(storm_on_disk(99, 100, &BucketConfig::default(), sees_each_one) >= 100);
+        assert_eq!(last, Some(writing.await.expect("no panic")));
+        storm.cuts()
+    });
+    assert!(cuts >= 100);
 }
 
 #[test]

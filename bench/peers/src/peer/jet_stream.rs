@@ -1,16 +1,17 @@
 //! NATS JetStream through `async-nats`: one file-backed stream, publishes that wait for their acknowledgement, NATS's own
-//! atomic batches, and an ordered consumer from the start.
+//! atomic batches, and an ordered consumer from the start; and its key-value store, a bucket of one such stream that may be
+//! read without going through it (`allow_direct`, which `async-nats` asks for by itself).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_nats::jetstream::consumer::pull::OrderedConfig;
 use async_nats::jetstream::stream::Config;
-use async_nats::jetstream::{self, Context};
+use async_nats::jetstream::{self, Context, kv};
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use futures::StreamExt;
 
-use super::{Append, Keeps};
+use super::{Append, Keeps, Store, Stores};
 use crate::Outcome;
 use crate::place::Place;
 
@@ -87,6 +88,27 @@ impl Append for Appender {
                 return Err(format!("a batch was not stored: {text}").into());
             }
         }
+        Ok(())
+    }
+}
+
+impl Stores for JetStream {
+    type Store = kv::Store;
+
+    async fn store(place: &Place) -> Outcome<kv::Store> {
+        let (_, context) = connect(place).await?;
+        let config = kv::Config { bucket: STREAM.into(), ..kv::Config::default() };
+        Ok(context.create_or_update_key_value(config).await?)
+    }
+}
+
+impl Store for kv::Store {
+    async fn get(&self, key: &str) -> Outcome<Bytes> {
+        Ok(kv::Store::get(self, key).await?.ok_or_else(|| format!("key {key} is not there"))?)
+    }
+
+    async fn put(&self, key: &str, value: Bytes) -> Outcome {
+        kv::Store::put(self, key, value).await?;
         Ok(())
     }
 }

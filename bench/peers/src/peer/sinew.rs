@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use futures::FutureExt;
+use sinew::kvstore::{Key, KvBucket};
 use sinew::{
     Bus, Client, Delivery, EventBatch, EventBatchBuilder, Executor, FollowOptions, Home, Log, NewEvent, Pattern,
     Position, ResourceName, StreamConfig, Subject, SubscribeOptions, Subscription,
 };
 
-use super::{Append, Ask, Asks, Keeps, Over, Peer, Publish, Subscribe};
+use super::{Append, Ask, Asks, Keeps, Over, Peer, Publish, Store, Stores, Subscribe};
 use crate::Outcome;
 use crate::place::Place;
 
@@ -41,6 +42,13 @@ pub(crate) struct Appender {
     client: Client,
     log: Log,
     stream: ResourceName,
+}
+
+/// A client of the store.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    client: Client,
+    bucket: KvBucket,
 }
 
 /// A client that asks.
@@ -193,4 +201,30 @@ fn batch(bodies: Vec<Bytes>) -> Outcome<EventBatch> {
     let mut batch = EventBatchBuilder::default();
     bodies.into_iter().try_for_each(|body| batch.push(&NewEvent::new(body)))?;
     Ok(batch.finish())
+}
+
+impl Stores for Sinew {
+    type Store = Keys;
+
+    async fn store(place: &Place) -> Outcome<Keys> {
+        let client = connect(place, Executor::Current).await?;
+        let bucket = client.kv().bucket(&ResourceName::try_from("bench")?);
+        Ok(Keys { client, bucket })
+    }
+}
+
+impl Store for Keys {
+    async fn get(&self, key: &str) -> Outcome<Bytes> {
+        let found = self.bucket.get(&Key::try_from(key)?).await?;
+        Ok(found.ok_or_else(|| format!("key {key} is not there"))?.value)
+    }
+
+    async fn put(&self, key: &str, value: Bytes) -> Outcome {
+        self.bucket.put(&Key::try_from(key)?, value).await?;
+        Ok(())
+    }
+
+    async fn finish(&self) -> Outcome {
+        Ok(self.client.close().await?)
+    }
 }

@@ -28,8 +28,8 @@ pub(super) fn start(system: System, program: &Path, folder: &Path) -> Outcome<(C
         Kind::Nats if system.secured => nats_tls(program, folder),
         Kind::Nats => nats(program, folder, include_str!("../../config/nats.conf"), None),
         Kind::Redis => redis(program, folder, include_str!("../../config/redis.conf")),
-        Kind::RedisStream(synced) => {
-            let config = include_str!("../../config/redis-streams.conf");
+        Kind::RedisStored(synced) => {
+            let config = include_str!("../../config/redis-stored.conf");
             redis(
                 program,
                 folder,
@@ -41,6 +41,7 @@ pub(super) fn start(system: System, program: &Path, folder: &Path) -> Outcome<(C
             let config = config.replace("{sync}", if synced == Synced::Always { "always" } else { "2m" });
             nats(program, folder, &config, None)
         }
+        Kind::Etcd => etcd(program, folder),
         Kind::Zenoh => {
             let config = include_str!("../../config/zenohd.json5");
             // It says nothing to a stranger: that it accepts is all that can be asked.
@@ -89,6 +90,15 @@ fn nats(program: &Path, folder: &Path, config: &str, authority: Option<PathBuf>)
 fn redis(program: &Path, folder: &Path, config: &str) -> Outcome<(Child, Place)> {
     let (child, port) = on_port(program, folder, &[], config, &|port| answers(port, b"PING\r\n", b"+PONG"))?;
     Ok((child, Place::at(format!("redis://127.0.0.1:{port}/"))))
+}
+
+/// Two ports: one for clients, one for other members, of which there are none.
+fn etcd(program: &Path, folder: &Path) -> Outcome<(Child, Place)> {
+    let peers = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let config = include_str!("../../config/etcd.yaml").replace("{peers}", &peers.to_string());
+    let health = |port| answers(port, b"GET /health HTTP/1.0\r\n\r\n", b"HTTP/1.0 200");
+    let (child, port) = on_port(program, folder, &["--config-file"], &config, &health)?;
+    Ok((child, Place::at(format!("http://127.0.0.1:{port}"))))
 }
 
 /// Starts a server that takes its port from its configuration; `serves` fails as long as it does not serve.
@@ -150,7 +160,10 @@ fn said(child: &mut Child, folder: &Path, is_last: fn(&str) -> bool) -> Outcome<
     let (tell, told) = mpsc::channel();
     // Reads to the end, so that the server never writes into a closed pipe.
     std::thread::spawn(move || {
-        BufReader::new(stdout).lines().map_while(Result::ok).all(|line| tell.send(line).is_ok() || true)
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            // Nobody listens any more once the server is there.
+            let _ = tell.send(line);
+        }
     });
     let (began, mut lines) = (Instant::now(), Vec::new());
     loop {
@@ -208,7 +221,8 @@ mod tests {
             include_str!("../../config/redis.conf"),
             include_str!("../../config/zenohd.json5"),
             include_str!("../../config/jetstream.conf"),
-            include_str!("../../config/redis-streams.conf"),
+            include_str!("../../config/redis-stored.conf"),
+            include_str!("../../config/etcd.yaml"),
         ];
         for config in configs {
             let filled = fill(config, 4321, Path::new("/run/x"));

@@ -1,11 +1,11 @@
-//! Redis Streams through the `redis` crate's asynchronous connection, which puts what is under way into one write;
-//! `XADD`, transactions of them, and `XRANGE` in pages.
+//! Redis with its append-only file, through the `redis` crate's asynchronous connection, which puts what is under way into
+//! one write. Streams: `XADD`, transactions of them, and `XRANGE` in pages. Keys: `SET` and `GET`.
 
 use bytes::Bytes;
 use redis::Client;
 use redis::aio::MultiplexedConnection;
 
-use super::{Append, Keeps};
+use super::{Append, Keeps, Store, Stores};
 use crate::Outcome;
 use crate::place::Place;
 
@@ -14,9 +14,9 @@ const FIELD: &str = "d";
 /// Events of a page; more made no difference that could be told from noise.
 const PAGE: usize = 1_000;
 
-/// Redis Streams.
+/// Redis that stores.
 #[derive(Debug)]
-pub(crate) struct RedisStream;
+pub(crate) struct RedisStored;
 
 /// A connection that appends.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ async fn connect(place: &Place) -> Outcome<MultiplexedConnection> {
     Ok(Client::open(place.address.as_str())?.get_multiplexed_async_connection().await?)
 }
 
-impl Keeps for RedisStream {
+impl Keeps for RedisStored {
     type Appender = Appender;
 
     async fn appender(place: &Place) -> Outcome<Appender> {
@@ -68,5 +68,28 @@ impl Append for Appender {
             transaction.cmd("XADD").arg(STREAM).arg("*").arg(FIELD).arg(&body[..]).ignore();
         }
         Ok(transaction.query_async::<()>(&mut self.0.clone()).await?)
+    }
+}
+
+/// A connection that reads and writes keys.
+#[derive(Debug)]
+pub(crate) struct Keys(MultiplexedConnection);
+
+impl Stores for RedisStored {
+    type Store = Keys;
+
+    async fn store(place: &Place) -> Outcome<Keys> {
+        Ok(Keys(connect(place).await?))
+    }
+}
+
+impl Store for Keys {
+    async fn get(&self, key: &str) -> Outcome<Bytes> {
+        let value: Option<Vec<u8>> = redis::cmd("GET").arg(key).query_async(&mut self.0.clone()).await?;
+        Ok(value.ok_or_else(|| format!("key {key} is not there"))?.into())
+    }
+
+    async fn put(&self, key: &str, value: Bytes) -> Outcome {
+        Ok(redis::cmd("SET").arg(key).arg(&value[..]).query_async::<()>(&mut self.0.clone()).await?)
     }
 }
