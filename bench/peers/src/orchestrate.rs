@@ -42,9 +42,9 @@ pub(crate) struct Options {
     /// Write the page even though this is not the whole comparison
     #[arg(long)]
     write: bool,
-    /// Make the page again from these results, or from the last ones
-    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
-    render: Option<String>,
+    /// Make the page again from these results, or from the last ones; of workloads that several have, the last counts
+    #[arg(long, value_name = "FILE", num_args = 0..)]
+    render: Option<Vec<PathBuf>>,
     /// The workspace
     #[arg(long, hide = true)]
     root: PathBuf,
@@ -71,9 +71,13 @@ pub(crate) fn run(options: &Options) -> Outcome {
         return Ok(());
     }
     let last = options.kept.join("results/last.json");
-    if let Some(path) = &options.render {
-        let path = if path.is_empty() { last } else { PathBuf::from(path) };
-        return page::write(&Results::read(&path)?, &options.root);
+    if let Some(paths) = &options.render {
+        let (first, later) = paths.split_first().unwrap_or((&last, &[]));
+        let mut results = Results::read(first)?;
+        for path in later {
+            results.added.push(Results::read(path)?);
+        }
+        return page::write(&results, &options.root);
     }
     let results = compare(options)?;
     results.write(&last)?;
@@ -106,6 +110,7 @@ fn compare(options: &Options) -> Outcome<Results> {
         versions: Vec::new(),
         skipped: Vec::new(),
         runs: Vec::new(),
+        added: Vec::new(),
     };
     let mut present = Vec::new();
     for system in systems {

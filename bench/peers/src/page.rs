@@ -29,7 +29,7 @@ fn render(results: &Results) -> String {
         "# Sinew beside others
 
 Made by `{command}` on {date}, commit {commit}; nothing on this page is written by hand.
-
+{added}
 ![Medians of each system and workload](benchmarks.svg)
 
 ## How it is measured
@@ -79,6 +79,7 @@ cargo xtask bench peers --render                      # this page again from the
 Peers are taken from PATH; a missing one is installed below `target/peers/tools` (Redis: by `apt-get`) with the command printed, and left out with `--no-install`.
 Raw results are kept as JSON in `target/peers/results`.
 ",
+        added = added(results),
         date = machine.date,
         commit = machine.commit,
         tables = tables(results),
@@ -135,8 +136,38 @@ pub(crate) fn tables(results: &Results) -> String {
         |summary, _| format!("{:.2}", summary.server_cpu.median),
     );
     memory(&mut out, results);
+    results.apart().for_each(|apart| apart_table(&mut out, apart));
     left_out(&mut out, results);
     out
+}
+
+/// Where workloads come from that were measured again later.
+fn added(results: &Results) -> String {
+    let mut out = String::new();
+    for later in &results.added {
+        let Results { command, machine, rounds, seconds, .. } = later;
+        let titles: Vec<_> = later.workloads().into_iter().map(Workload::title).collect();
+        let _ = writeln!(
+            out,
+            "Made apart from it, by `{command}` on {}, commit {} ({rounds} rounds of {seconds} s, load {} to {}, `fdatasync` {}): {}.",
+            machine.date,
+            machine.commit,
+            machine.load.0,
+            machine.load.1,
+            sync(machine.sync_micros),
+            titles.join("; ")
+        );
+    }
+    out
+}
+
+/// What was measured for longer.
+fn apart_table(out: &mut String, apart: &Results) {
+    let title = format!("Over {} s", apart.seconds);
+    table(out, &title, "messages, answers, or writes acknowledged", apart, &apart.workloads(), |summary, workload| {
+        let time = summary.p99.map_or(String::new(), |p99| format!("; p99 {:.1} ms", p99.median / 1e3));
+        format!("{}{time}", shown(summary.value, workload.unit()))
+    });
 }
 
 fn sync(micros: f64) -> String {

@@ -23,6 +23,9 @@ pub(crate) struct Results {
     /// Systems that were left out, and why.
     pub(crate) skipped: Vec<(String, String)>,
     pub(crate) runs: Vec<Run>,
+    /// Runs of some workloads that were made later. Those that were measured for as long stand in the place of these here.
+    #[serde(default)]
+    pub(crate) added: Vec<Results>,
 }
 
 /// One measurement.
@@ -90,8 +93,39 @@ impl Results {
 
     /// Systems that have any result, in the order of the page.
     pub(crate) fn systems(&self) -> Vec<System> {
-        let has = |system: &System| self.runs.iter().any(|run| run.system == system.name);
+        let has = |system: &System| self.all_runs().any(|run| run.system == system.name);
         crate::system::ALL.into_iter().filter(has).collect()
+    }
+
+    /// Workloads that it was asked for itself, in the order of the page.
+    pub(crate) fn workloads(&self) -> Vec<Workload> {
+        let workloads = crate::workload::ALL.into_iter().map(|(_, _, workload)| workload);
+        workloads.filter(|workload| self.has(*workload)).collect()
+    }
+
+    /// Those that were measured for longer or shorter than these, and stand apart.
+    pub(crate) fn apart(&self) -> impl Iterator<Item = &Results> {
+        self.added.iter().filter(|added| added.seconds != self.seconds)
+    }
+
+    fn has(&self, workload: Workload) -> bool {
+        self.runs.iter().any(|run| run.workload == workload)
+    }
+
+    /// Where the runs of a workload stand: all in one, so that what is compared was measured side by side.
+    fn source(&self, workload: Workload) -> &Results {
+        let later = self.added.iter().rev();
+        let mut later = later.filter(|added| added.seconds == self.seconds && added.has(workload));
+        later.next().unwrap_or(self)
+    }
+
+    fn all_runs(&self) -> impl Iterator<Item = &Run> {
+        let here = self.runs.iter().filter(move |run| std::ptr::eq(self.source(run.workload), self));
+        let later = self
+            .added
+            .iter()
+            .flat_map(move |added| added.runs.iter().filter(move |run| std::ptr::eq(self.source(run.workload), added)));
+        here.chain(later)
     }
 
     /// What all rounds say; `None` if there is none that succeeded.
@@ -114,14 +148,14 @@ impl Results {
 
     /// Resident memory of a system's server: idle before anybody connected, and the most under any workload; bytes.
     pub(crate) fn memory(&self, system: &str) -> Option<(Spread, u64)> {
-        let runs = || self.runs.iter().filter(|run| run.system == system && run.outcome.is_ok());
+        let runs = || self.all_runs().filter(|run| run.system == system && run.outcome.is_ok());
         let idle = Spread::of(runs().map(|run| run.memory.0.now as f64))?;
         Some((idle, runs().map(|run| run.memory.1.peak).max()?))
     }
 
     /// What went wrong, in words.
     pub(crate) fn failures(&self) -> Vec<String> {
-        let failed = self.runs.iter().filter_map(|run| Some((run, run.outcome.as_ref().err()?)));
+        let failed = self.all_runs().filter_map(|run| Some((run, run.outcome.as_ref().err()?)));
         let text = |(run, error): (&Run, &String)| {
             format!("{}, {}, round {}: {error}", run.system, run.workload.name(), run.round + 1)
         };
@@ -129,7 +163,8 @@ impl Results {
     }
 
     fn of(&self, system: &str, workload: Workload) -> impl Iterator<Item = &Run> {
-        self.runs.iter().filter(move |run| run.system == system && run.workload == workload)
+        let runs = self.source(workload).runs.iter();
+        runs.filter(move |run| run.system == system && run.workload == workload)
     }
 }
 
@@ -184,6 +219,7 @@ pub(crate) mod tests {
             versions: vec![],
             skipped: vec![],
             runs: rates.iter().map(run).collect(),
+            added: vec![],
         }
     }
 
@@ -206,6 +242,20 @@ pub(crate) mod tests {
         let summary = made_up(small, &[("nats", 500_000.0)]).summary("nats", small).unwrap();
         assert_eq!(summary.server_cpu.median, 1.0);
         assert!(made_up(small, &[]).summary("nats", small).is_none());
+    }
+
+    #[test]
+    fn what_is_added_stands_in_the_place_of_its_workloads() {
+        let [small, larger, ..] = workload::ALL.map(|(_, _, workload)| workload);
+        let mut results = made_up(small, &[("nats", 1000.0), ("zenoh", 1.0)]);
+        results.runs.extend(made_up(larger, &[("nats", 10.0)]).runs);
+        let long = Results { seconds: 600.0, ..made_up(small, &[("nats", 3.0)]) };
+        results.added = vec![made_up(small, &[("nats", 2000.0), ("redis", 5.0)]), long];
+        let rate = |system, workload| results.summary(system, workload).map(|summary| summary.rate.median);
+        assert_eq!((rate("nats", small), rate("redis", small)), (Some(2000.0), Some(5.0)));
+        assert_eq!((rate("nats", larger), rate("zenoh", small)), (Some(10.0), None), "all of one workload, or none");
+        assert_eq!(results.systems().iter().map(|system| system.name).collect::<Vec<_>>(), ["nats", "redis"]);
+        assert_eq!(results.apart().map(|apart| apart.workloads()).collect::<Vec<_>>(), [[small]]);
     }
 
     #[test]
