@@ -38,6 +38,12 @@ fn a_brief_demo_measures_everything_and_leaves_nothing() {
     for row in logs {
         assert!(row["appended"].as_u64().unwrap() > 0 && row["appended"] == row["replayed"], "{row}");
     }
+    let stores = report["stores"].as_array().unwrap();
+    assert_eq!(stores.len(), ways, "{report:#}");
+    for row in stores {
+        assert!(row["put"].as_u64().unwrap() > 0 && row["put"] == row["watched"], "{row}");
+        assert!(row["got"].as_u64().unwrap() > 0, "{row}");
+    }
     assert_eq!(report["failures"], serde_json::json!([]));
     assert_eq!(std::fs::read_dir(places.path()).unwrap().count(), 0);
     assert!(!home.path("").exists(), "the account's own home was not touched");

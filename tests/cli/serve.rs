@@ -11,7 +11,14 @@ fn every_transport_on_one_port_and_what_to_type_next() {
     let ports: Vec<&str> = server.urls.iter().map(|url| url.rsplit_once(':').unwrap().1).collect();
     assert_eq!(ports.len(), schemes().len());
     assert!(ports.iter().all(|port| *port == ports[0]), "{ports:?}");
-    for text in ["sinew sub 'news.>'", "sinew pub news.today", "SHA256:", "--host 0.0.0.0", &server.urls[0]] {
+    for text in [
+        "sinew sub 'news.>'",
+        "sinew pub news.today",
+        "sinew kv watch config",
+        "SHA256:",
+        "--host 0.0.0.0",
+        &server.urls[0],
+    ] {
         assert!(server.greeting.contains(text), "{text} in {}", server.greeting);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use sinew::{Client, Executor};
 
-use super::{append, load, ping_pong};
+use super::{append, load, ping_pong, store};
 use crate::failure::Outcome;
 use crate::signals::end_of_stdin;
 
@@ -43,6 +43,7 @@ enum Role {
     Publish,
     Subscribe,
     Append,
+    Store,
     RawProxy,
     RawPing,
     RawPong,
@@ -53,7 +54,7 @@ enum Role {
 impl DemoClient {
     pub(crate) fn run(self) -> Outcome {
         match self.role {
-            Role::Ping | Role::Pong | Role::Publish | Role::Subscribe | Role::Append => {
+            Role::Ping | Role::Pong | Role::Publish | Role::Subscribe | Role::Append | Role::Store => {
                 tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.run_client())
             }
             raw => {
@@ -84,6 +85,7 @@ impl DemoClient {
         let bus = client.bus();
         match self.role {
             Role::Append => append::append(client.log(), self.size, self.time()).await,
+            Role::Store => store::store(client.kv(), self.size, self.time()).await,
             Role::Ping => ping_pong::ping(bus, self.rounds, self.time()).await,
             Role::Pong => ping_pong::pong(bus).await,
             Role::Publish => load::publish(bus, self.size, self.time()).await,

@@ -17,6 +17,7 @@ mod ping_pong;
 mod raw;
 mod report;
 mod steps;
+mod store;
 mod table;
 mod words;
 
@@ -26,8 +27,8 @@ pub(crate) use client::DemoClient;
 ///
 /// Starts a server and client processes of its own, with their own keys, on free ports, and leaves nothing behind: a
 /// ping-pong over ZeroMQ, over QUIC and across the two, then throughput, then an event log whose every event is on disk
-/// before it is acknowledged; all of it encrypted and authenticated. Beside it messages with libzmq alone, in plaintext,
-/// through a proxy process. Fails if a single message or event is lost.
+/// before it is acknowledged, and a bucket of the key-value store that is watched while it is written; all of it encrypted and authenticated. Beside it messages with libzmq alone, in plaintext,
+/// through a proxy process. Fails if a single message, event or change is lost.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// Write the results as one JSON object instead of a table

@@ -9,6 +9,8 @@ pub(super) struct Report {
     pub(super) rows: Vec<Row>,
     /// One for each transport.
     pub(super) logs: Vec<LogRow>,
+    /// One for each transport.
+    pub(super) stores: Vec<StoreRow>,
     /// What went wrong, a line each.
     pub(super) failures: Vec<String>,
     /// How long it took.
@@ -41,6 +43,24 @@ pub(super) struct LogRow {
     pub(super) appended_per_second: f64,
     pub(super) replayed: u64,
     pub(super) replayed_per_second: f64,
+}
+
+/// A bucket over one transport: each put on disk before it was acknowledged, and told by a watch; each get with what was put
+/// last.
+#[derive(Debug, Serialize)]
+pub(super) struct StoreRow {
+    /// The way.
+    pub(super) transport: String,
+    /// Bytes of each value.
+    pub(super) value_bytes: usize,
+    /// Calls on their way at one time.
+    pub(super) in_flight: usize,
+    pub(super) put: u64,
+    pub(super) put_per_second: f64,
+    /// Changes that the watch has told.
+    pub(super) watched: u64,
+    pub(super) got: u64,
+    pub(super) got_per_second: f64,
 }
 
 /// Round trips through the server between two processes.

@@ -8,7 +8,8 @@ use sinew::{Endpoint, Home};
 
 use super::append::IN_FLIGHT;
 use super::children::Child;
-use super::report::{LogRow, PingPong, Report, Row, Throughput};
+use super::report::{LogRow, PingPong, Report, Row, StoreRow, Throughput};
+use super::store;
 use super::words::Word;
 use crate::failure::{Outcome, chain};
 
@@ -23,6 +24,10 @@ const RAW_LOAD: Duration = Duration::from_secs(2);
 const LOG: Duration = Duration::from_secs(2);
 /// Bytes of each.
 const EVENT_BYTES: usize = 128;
+/// How long keys are put over each transport, and how long they are got.
+const STORE: Duration = Duration::from_secs(1);
+/// Bytes of each value.
+const VALUE_BYTES: usize = 128;
 /// The longest a ping-pong goes on; it also ends after [`ROUNDS`].
 const PING_PONG: Duration = Duration::from_millis(2_500);
 /// The rounds of a ping-pong.
@@ -92,6 +97,13 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> Outcome {
             Err(error) => report.failures.push(format!("event log over {}: {}", url.scheme(), chain(&*error))),
         }
     }
+    for url in &urls {
+        progress(&format!("key-value store over {}", url.scheme()));
+        match keys(home.path(), url, plan.cut(STORE)).await {
+            Ok(row) => report.stores.push(row),
+            Err(error) => report.failures.push(format!("key-value store over {}: {}", url.scheme(), chain(&*error))),
+        }
+    }
     loads(plan, report, home.path(), &urls).await;
     progress("ending the server");
     server.end().await?;
@@ -147,6 +159,26 @@ async fn log(home: &Path, url: &Endpoint, time: Duration) -> Outcome<LogRow> {
             replayed_per_second: replayed as f64 / replay_seconds,
         },
         word => return Err(format!("not all that was acknowledged was read again: {word:?}").into()),
+    };
+    child.end().await?;
+    Ok(row)
+}
+
+async fn keys(home: &Path, url: &Endpoint, time: Duration) -> Outcome<StoreRow> {
+    let options = ["--size", &VALUE_BYTES.to_string(), "--seconds", &time.as_secs_f64().to_string()];
+    let mut child = client(home, "store", &[&[url.to_string().as_str()][..], &options].concat())?;
+    let row = match child.word().await? {
+        Word::Store { put, put_seconds, watched, got, get_seconds } if put == watched => StoreRow {
+            transport: url.scheme().to_owned(),
+            value_bytes: VALUE_BYTES,
+            in_flight: store::IN_FLIGHT,
+            put,
+            put_per_second: put as f64 / put_seconds,
+            watched,
+            got,
+            got_per_second: got as f64 / get_seconds,
+        },
+        word => return Err(format!("the watch did not tell every put: {word:?}").into()),
     };
     child.end().await?;
     Ok(row)

@@ -30,6 +30,18 @@ pub(super) fn render(report: &Report) -> String {
             row.in_flight,
         );
     }
+    for row in &report.stores {
+        let (put, got) = (grouped(row.put_per_second), grouped(row.got_per_second));
+        text += &format!(
+            "{}key-value store over {}: {put} puts/s of {} B, {} in flight, each on disk before it was acknowledged; a \
+             watch told all {} in order; {got} gets/s\n",
+            if row.transport == report.stores[0].transport { "\n" } else { "" },
+            row.transport,
+            row.value_bytes,
+            row.in_flight,
+            grouped(row.watched as f64),
+        );
+    }
     let total: u64 = report.rows.iter().flat_map(|row| &row.throughput).map(|throughput| throughput.messages).sum();
     let verdict = if report.failures.is_empty() { "nothing lost" } else { "not all went well" };
     text + &format!("\n{} messages, {verdict}; {:.0} seconds\n", grouped(total as f64), report.seconds)
@@ -83,7 +95,7 @@ mod tests {
         let mut row = Row::new("zmq", "CURVE");
         row.ping_pong = Some(PingPong { rounds: 9, p50_us: 81.4, p99_us: 1_200.0 });
         row.throughput.push(Throughput { payload_bytes: 128, messages: 1_000, messages_per_second: 1_234_567.8 });
-        let report = Report { rows: vec![row], logs: Vec::new(), failures: Vec::new(), seconds: 1.2 };
+        let report = Report { rows: vec![row], seconds: 1.2, ..Report::default() };
         let text = render(&report);
         let figures: Vec<&str> =
             text.lines().nth(3).unwrap().split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect();

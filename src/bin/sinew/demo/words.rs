@@ -37,6 +37,19 @@ pub(super) enum Word {
         /// From asking for the first to the last.
         replay_seconds: f64,
     },
+    /// The result of putting into a bucket, of watching that, and of getting what is there.
+    Store {
+        /// Puts acknowledged.
+        put: u64,
+        /// From the first to the last acknowledgement.
+        put_seconds: f64,
+        /// Changes that a watch has told, each once and in order.
+        watched: u64,
+        /// Gets answered with what was put last.
+        got: u64,
+        /// From the first to the last answer.
+        get_seconds: f64,
+    },
     /// The result of a publisher.
     Sent {
         /// How many.
