@@ -38,7 +38,8 @@ pub(crate) fn sync_micros(folder: &Path) -> Result<f64> {
 }
 
 /// How fast this disk takes bytes that are written one after the other into a file that has its size, each block synced,
-/// in bytes for each microsecond: what an append cannot surpass.
+/// in bytes for each microsecond: what the disk gives at that time, to be compared with. A log that syncs less often than
+/// each block may surpass it.
 pub(crate) fn write_rate(folder: &Path, bytes: u64) -> Result<f64> {
     let (mut file, block) = (tempfile::tempfile_in(folder)?, vec![0x5a; BLOCK_BYTES]);
     let blocks = bytes.min(WRITTEN_BYTES_MAX).div_ceil(BLOCK_BYTES as u64);
