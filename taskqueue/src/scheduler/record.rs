@@ -1,0 +1,97 @@
+//! What changes of a queue, as it is stored: the same records in the same order make the same queue.
+
+use std::sync::Arc;
+
+use super::Spec;
+use crate::{Moment, Outcome, TaskId, WorkerId};
+
+/// A change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A task was accepted.
+    Accepted {
+        /// What.
+        spec: Arc<Spec>,
+        /// Its place in the order of acceptance.
+        sequence: u64,
+    },
+    /// An attempt was handed out.
+    Begun {
+        /// The task.
+        task: TaskId,
+        /// The attempt.
+        number: u32,
+        /// To whom.
+        worker: WorkerId,
+        /// When.
+        at: Moment,
+    },
+    /// An attempt is over, and the task waits for another.
+    Waits {
+        /// The task.
+        task: TaskId,
+        /// Attempts that count.
+        spent: u32,
+        /// Not before.
+        until: Option<Moment>,
+    },
+    /// A task has ended.
+    Ended {
+        /// Which.
+        task: TaskId,
+        /// How.
+        outcome: Arc<Outcome>,
+        /// When.
+        at: Moment,
+    },
+    /// A task goes on without who submitted it.
+    Detached {
+        /// Which.
+        task: TaskId,
+    },
+    /// A dead letter is none any more: it was dropped, or is tried again as the task whose acceptance comes next.
+    DeadDropped {
+        /// Which.
+        task: TaskId,
+    },
+    /// A task as it is, instead of everything that was stored of it before.
+    Carried(Carried),
+}
+
+/// A task as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// What never changes.
+    pub spec: Arc<Spec>,
+    /// Its place in the order of acceptance.
+    pub sequence: u64,
+    /// The last attempt's number; 0 before the first.
+    pub number: u32,
+    /// Attempts that count.
+    pub spent: u32,
+    /// It was detached after it was submitted.
+    pub detached: bool,
+    /// What it does.
+    pub state: CarriedState,
+}
+
+/// What a task does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CarriedState {
+    /// It waits, until then if that is told.
+    Waits(Option<Moment>),
+    /// An attempt is under way.
+    Begun {
+        /// By whom.
+        worker: WorkerId,
+        /// Since when.
+        at: Moment,
+    },
+    /// It has ended, and its outcome can be fetched.
+    Ended {
+        /// How.
+        outcome: Arc<Outcome>,
+        /// When.
+        at: Moment,
+    },
+}
