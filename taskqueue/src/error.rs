@@ -10,7 +10,7 @@ use crate::{IdError, TaskId, WorkerId};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong. Cheap to clone: one failed commit concerns many callers.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A text is no name of a queue.
