@@ -101,8 +101,8 @@ impl TaskOptions {
     }
 
     /// How long its outcome can be fetched after it has ended.
-    pub fn result_kept(&self) -> Duration {
-        let default = if self.detached { Duration::from_secs(3_600) } else { Duration::ZERO };
+    pub(crate) fn result_kept(&self, detached: bool) -> Duration {
+        let default = if detached { Duration::from_secs(3_600) } else { Duration::ZERO };
         self.result_kept.unwrap_or(default)
     }
 }

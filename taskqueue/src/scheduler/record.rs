@@ -49,7 +49,7 @@ pub enum Record {
         /// Which.
         task: TaskId,
     },
-    /// A dead letter is none any more: it was dropped, or is tried again as the task whose acceptance comes next.
+    /// A dead letter is none any more: it was dropped, or is tried again as the task that was accepted just before.
     DeadDropped {
         /// Which.
         task: TaskId,
@@ -90,6 +90,13 @@ pub enum CarriedState {
     /// It has ended, and its outcome can be fetched.
     Ended {
         /// How.
+        outcome: Arc<Outcome>,
+        /// When.
+        at: Moment,
+    },
+    /// It is a dead letter; whether its outcome can be fetched is told apart.
+    Dead {
+        /// How it ended.
         outcome: Arc<Outcome>,
         /// When.
         at: Moment,

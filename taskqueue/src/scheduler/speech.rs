@@ -23,12 +23,14 @@ pub struct Spec {
     pub id: TaskId,
     /// Whose it is: the key of who submitted it, as text.
     pub owner: Arc<str>,
-    /// When it was accepted.
+    /// When it was accepted; set by the scheduler.
     pub submitted: Moment,
     /// How it is to be done.
     pub options: TaskOptions,
-    /// What it is.
+    /// What it is. Not kept any longer once the task has ended, unless it is a dead letter.
     pub payload: Bytes,
+    /// The checksum of the payload where there is an idempotency key, else 0; set by the scheduler.
+    pub fingerprint: u32,
 }
 
 /// A worker as it joins.
@@ -108,6 +110,8 @@ pub enum Input {
     Release {
         /// The task.
         task: TaskId,
+        /// Whose it must be; it changes nothing for anybody else's.
+        owner: Arc<str>,
     },
     /// Somebody wants it to end; answered by `Cancelled`.
     Cancel {

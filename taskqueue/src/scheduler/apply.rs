@@ -1,0 +1,312 @@
+//! What records change.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    Carried, CarriedState, FETCHED_WITHIN, Kept, Moment, Outcome, Phase, Record, Scheduler, Spec, Task, TaskId, Timer,
+};
+use crate::{Ending, WorkerId};
+
+/// What is known of a task when it ends.
+struct Past {
+    spec: Arc<Spec>,
+    sequence: u64,
+    number: u32,
+    spent: u32,
+    detached: bool,
+}
+
+impl Scheduler {
+    /// Does it. What is said of a task that is not there changes nothing: the beginning of what is stored may be gone, and all
+    /// that is still there of such a task is stored again behind it.
+    pub(crate) fn apply(&mut self, record: Record) {
+        match record {
+            Record::Accepted { spec, sequence } => {
+                if self.tasks.contains_key(&spec.id) || self.ended.get(spec.id).is_some() {
+                    return;
+                }
+                let until = spec.options.delay.map(|delay| spec.submitted + delay);
+                let detached = spec.options.detached;
+                self.enter(Past { spec, sequence, number: 0, spent: 0, detached });
+                if let Some(until) = until {
+                    self.wait_until(sequence, until);
+                }
+            }
+            Record::Begun { task, number, worker, at } => self.begin(task, number, worker, at, true),
+            Record::Waits { task, spent, until } => {
+                self.leave_phase(task);
+                if let Some(found) = self.tasks.get_mut(&task) {
+                    found.spent = spent;
+                    let sequence = found.sequence;
+                    self.enter_waiting(task);
+                    if let Some(until) = until {
+                        self.wait_until(sequence, until);
+                    }
+                }
+            }
+            Record::Ended { task, outcome, at } => {
+                let Some(past) = self.remove(task) else { return };
+                let is_dead = matches!(
+                    outcome.ending,
+                    Ending::Failed { .. } | Ending::WorkerLost { .. } | Ending::Stalled { .. }
+                );
+                if is_dead && past.spec.options.is_kept_dead() {
+                    self.bury(&past, outcome.clone(), at);
+                }
+                self.keep(past, outcome, at);
+            }
+            Record::Detached { task } => {
+                if let Some(task) = self.tasks.get_mut(&task) {
+                    task.detached = true;
+                } else if let Some(kept) = self.ended.get_mut(task) {
+                    kept.detached = true;
+                    self.keep_until(task);
+                }
+            }
+            Record::DeadDropped { task } => {
+                if let Some(kept) = self.dead.take(task) {
+                    self.timers.remove(&(kept.until, Timer::Bury(task)));
+                }
+            }
+            Record::Carried(carried) => self.carry(carried),
+        }
+    }
+
+    fn carry(&mut self, Carried { spec, sequence, number, spent, detached, state }: Carried) {
+        let id = spec.id;
+        let past = Past { spec, sequence, number, spent, detached };
+        match state {
+            CarriedState::Dead { outcome, at } => self.bury(&past, outcome, at),
+            CarriedState::Ended { outcome, at } => {
+                self.remove(id);
+                self.forget(id);
+                self.keep(past, outcome, at);
+            }
+            CarriedState::Waits(until) => {
+                self.remove(id);
+                self.enter(past);
+                if let Some(until) = until {
+                    self.wait_until(sequence, until);
+                }
+            }
+            CarriedState::Begun { worker, at } => {
+                self.remove(id);
+                self.enter(past);
+                self.begin(id, number, worker, at, false);
+            }
+        }
+    }
+
+    /// A task that waits. There is always a class for what is stored: classes are counted before anything is.
+    fn enter(&mut self, Past { spec, sequence, number, spent, detached }: Past) {
+        let (id, options) = (spec.id, &spec.options);
+        let Some(class) = self.matching.enter_class(&options.tags, options.queueing) else { return };
+        if let Some(key) = &options.idempotency_key {
+            self.keys.insert((spec.owner.clone(), key.clone()), id);
+        }
+        let phase = Phase::Waits;
+        let waiters = Vec::new();
+        let task = Task { spec, sequence, number, spent, detached, class, phase, waiters, orphaned: None };
+        if let Some(at) = task.deadline() {
+            self.timers.insert((at, Timer::Deadline(id)));
+        }
+        self.bytes += task.bytes();
+        self.order.insert(sequence, id);
+        self.sequence = self.sequence.max(sequence + 1);
+        self.matching.wait(class, task.rank(), id);
+        self.tasks.insert(id, task);
+    }
+
+    fn enter_waiting(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.phase = Phase::Waits;
+        self.matching.wait(task.class, task.rank(), id);
+    }
+
+    /// One that waits waits for a moment first.
+    fn wait_until(&mut self, sequence: u64, until: Moment) {
+        let Some(id) = self.order.get(&sequence).copied() else { return };
+        self.leave_phase(id);
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.phase = Phase::Delayed { until };
+        self.delayed += 1;
+        self.timers.insert((until, Timer::Due(id)));
+    }
+
+    fn begin(&mut self, id: TaskId, number: u32, worker: WorkerId, at: Moment, counts: bool) {
+        self.leave_phase(id);
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.number = number;
+        task.spent += u32::from(counts);
+        let stalls = task.spec.options.stall_timeout.map(|timeout| at + timeout);
+        task.phase = Phase::Runs { worker, since: at, heard: at, stalls };
+        self.running += 1;
+        if let Some(stalls) = stalls {
+            self.timers.insert((stalls, Timer::Stalls(id)));
+        }
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.running.insert(id);
+        }
+    }
+
+    /// It does nothing for a moment, and must be given something to do.
+    pub(super) fn leave_phase(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        match task.phase {
+            Phase::Waits => self.matching.wait_no_more(task.class, task.rank()),
+            Phase::Delayed { until } => {
+                self.timers.remove(&(until, Timer::Due(id)));
+                self.delayed -= 1;
+            }
+            Phase::Runs { worker, stalls, .. } => {
+                if let Some(stalls) = stalls {
+                    self.timers.remove(&(stalls, Timer::Stalls(id)));
+                }
+                self.running -= 1;
+                if let Some(found) = self.workers.get_mut(&worker) {
+                    found.running.remove(&id);
+                    self.look_at_readiness(worker);
+                }
+            }
+        }
+    }
+
+    /// It waited for a moment that has come.
+    pub(super) fn become_due(&mut self, id: TaskId) {
+        self.leave_phase(id);
+        self.enter_waiting(id);
+    }
+
+    fn remove(&mut self, id: TaskId) -> Option<Past> {
+        self.leave_phase(id);
+        let task = self.tasks.remove(&id)?;
+        self.order.remove(&task.sequence);
+        self.matching.leave_class(task.class);
+        if let Some(at) = task.deadline() {
+            self.timers.remove(&(at, Timer::Deadline(id)));
+        }
+        if let Some(at) = task.orphaned {
+            self.timers.remove(&(at, Timer::Orphaned(id)));
+        }
+        for waiter in &task.waiters {
+            self.waits.remove(&(waiter.connection, id));
+        }
+        self.bytes -= task.bytes();
+        let Task { spec, sequence, number, spent, detached, .. } = task;
+        Some(Past { spec, sequence, number, spent, detached })
+    }
+
+    /// An outcome that can be fetched.
+    fn keep(&mut self, past: Past, outcome: Arc<Outcome>, at: Moment) {
+        let Past { spec, sequence, number, spent, detached } = past;
+        let id = spec.id;
+        // The payload is not kept any longer.
+        let spec = Arc::new(Spec { payload: Bytes::new(), options: spec.options.clone(), owner: spec.owner.clone(), ..*spec });
+        if let Some(key) = &spec.options.idempotency_key {
+            self.keys.insert((spec.owner.clone(), key.clone()), id);
+        }
+        let kept = Kept { spec, sequence, number, spent, detached, released: false, outcome, at, until: at };
+        self.sequence = self.sequence.max(sequence + 1);
+        self.ended.put(kept);
+        self.keep_until(id);
+        let limits = self.config.limits;
+        while self.ended.len() > limits.results_max || self.ended.bytes() > limits.results_bytes_max {
+            let Some(oldest) = self.ended.oldest() else { break };
+            self.forget(oldest);
+            self.counts.results_forgotten += 1;
+        }
+    }
+
+    /// Until when it can be fetched is told anew.
+    pub(super) fn keep_until(&mut self, id: TaskId) {
+        let Some(kept) = self.ended.get_mut(id) else { return };
+        let (before, options) = (kept.until, &kept.spec.options);
+        let is_awaited = !kept.detached && !kept.released;
+        let by_key = options.idempotency_key.as_ref().map(|_| self.config.idempotency_kept);
+        let spans = [Some(options.result_kept(kept.detached)), is_awaited.then_some(FETCHED_WITHIN), by_key];
+        kept.until = kept.at + spans.into_iter().flatten().max().unwrap_or_default();
+        let until = kept.until;
+        self.timers.remove(&(before, Timer::Forget(id)));
+        self.timers.insert((until, Timer::Forget(id)));
+    }
+
+    pub(super) fn forget(&mut self, id: TaskId) {
+        let Some(kept) = self.ended.take(id) else { return };
+        self.timers.remove(&(kept.until, Timer::Forget(id)));
+        if let Some(key) = &kept.spec.options.idempotency_key {
+            let key = (kept.spec.owner.clone(), key.clone());
+            if self.keys.get(&key) == Some(&id) {
+                self.keys.remove(&key);
+            }
+        }
+    }
+
+    fn bury(&mut self, past: &Past, outcome: Arc<Outcome>, at: Moment) {
+        let Past { spec, sequence, number, spent, detached } = past;
+        if let Some(before) = self.dead.take(spec.id) {
+            self.timers.remove(&(before.until, Timer::Bury(spec.id)));
+        }
+        let until = at + self.config.dead_kept;
+        self.dead.put(Kept {
+            spec: spec.clone(),
+            sequence: *sequence,
+            number: *number,
+            spent: *spent,
+            detached: *detached,
+            released: true,
+            outcome,
+            at,
+            until,
+        });
+        self.timers.insert((until, Timer::Bury(spec.id)));
+        let limits = self.config.limits;
+        while self.dead.len() > limits.dead_max || self.dead.bytes() > limits.dead_bytes_max {
+            let Some(oldest) = self.dead.oldest() else { break };
+            if let Some(kept) = self.dead.take(oldest) {
+                self.timers.remove(&(kept.until, Timer::Bury(oldest)));
+            }
+            self.counts.dead_forgotten += 1;
+        }
+    }
+
+    /// Everything that there is of a task, as it would have to be stored again.
+    pub(crate) fn carried(&self, id: TaskId) -> Vec<Record> {
+        let kept = |kept: &Kept, state| Carried {
+            spec: kept.spec.clone(),
+            sequence: kept.sequence,
+            number: kept.number,
+            spent: kept.spent,
+            detached: kept.detached,
+            state,
+        };
+        let live = self.tasks.get(&id).map(|task| Carried {
+            spec: task.spec.clone(),
+            sequence: task.sequence,
+            number: task.number,
+            spent: task.spent,
+            detached: task.detached,
+            state: match task.phase {
+                Phase::Waits => CarriedState::Waits(None),
+                Phase::Delayed { until } => CarriedState::Waits(Some(until)),
+                Phase::Runs { worker, since, .. } => CarriedState::Begun { worker, at: since },
+            },
+        });
+        let ended = self.ended.get(id);
+        let ended =
+            ended.map(|it| kept(it, CarriedState::Ended { outcome: it.outcome.clone(), at: it.at }));
+        let dead = self.dead.get(id);
+        let dead = dead.map(|it| kept(it, CarriedState::Dead { outcome: it.outcome.clone(), at: it.at }));
+        [live, ended, dead].into_iter().flatten().map(Record::Carried).collect()
+    }
+
+    /// All tasks of which something is known.
+    pub(crate) fn known(&self) -> BTreeSet<TaskId> {
+        let live = self.tasks.keys().copied();
+        let ended = self.ended.behind(None).map(|(_, kept)| kept.spec.id);
+        let dead = self.dead.behind(None).map(|(_, kept)| kept.spec.id);
+        live.chain(ended).chain(dead).collect()
+    }
+}

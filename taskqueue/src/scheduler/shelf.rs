@@ -1,0 +1,80 @@
+//! Tasks that have ended and are still known: outcomes that can be fetched, and dead letters.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::Spec;
+use crate::{Moment, Outcome, TaskId};
+
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    /// An outcome's has no payload any more.
+    pub(super) spec: Arc<Spec>,
+    pub(super) sequence: u64,
+    pub(super) number: u32,
+    pub(super) spent: u32,
+    pub(super) detached: bool,
+    /// Who submitted it has the outcome.
+    pub(super) released: bool,
+    pub(super) outcome: Arc<Outcome>,
+    pub(super) at: Moment,
+    pub(super) until: Moment,
+}
+
+impl Kept {
+    fn bytes(&self) -> u64 {
+        (self.spec.payload.len() + self.outcome.body.len()) as u64
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    kept: HashMap<TaskId, (u64, Kept)>,
+    order: BTreeMap<u64, TaskId>,
+    next: u64,
+    bytes: u64,
+}
+
+impl Shelf {
+    pub(super) fn put(&mut self, kept: Kept) {
+        let task = kept.spec.id;
+        self.take(task);
+        self.next += 1;
+        self.bytes += kept.bytes();
+        self.order.insert(self.next, task);
+        self.kept.insert(task, (self.next, kept));
+    }
+
+    pub(super) fn take(&mut self, task: TaskId) -> Option<Kept> {
+        let (place, kept) = self.kept.remove(&task)?;
+        self.order.remove(&place);
+        self.bytes -= kept.bytes();
+        Some(kept)
+    }
+
+    pub(super) fn get(&self, task: TaskId) -> Option<&Kept> {
+        self.kept.get(&task).map(|(_, kept)| kept)
+    }
+
+    /// For changing anything but what takes room.
+    pub(super) fn get_mut(&mut self, task: TaskId) -> Option<&mut Kept> {
+        self.kept.get_mut(&task).map(|(_, kept)| kept)
+    }
+
+    pub(super) fn oldest(&self) -> Option<TaskId> {
+        self.order.first_key_value().map(|(_, task)| *task)
+    }
+
+    pub(super) fn behind(&self, after: Option<u64>) -> impl Iterator<Item = (u64, &Kept)> {
+        let from = after.map_or(0, |after| after.saturating_add(1));
+        self.order.range(from..).filter_map(|(place, task)| Some((*place, &self.kept.get(task)?.1)))
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.kept.len() as u64
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
