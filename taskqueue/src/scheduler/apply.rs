@@ -100,10 +100,10 @@ impl Scheduler {
         }
     }
 
-    /// A task that waits. There is always a class for what is stored: classes are counted before anything is.
+    /// A task that waits.
     fn enter(&mut self, Past { spec, sequence, number, spent, detached }: Past) {
         let (id, options) = (spec.id, &spec.options);
-        let Some(class) = self.matching.enter_class(&options.tags, options.queueing) else { return };
+        let class = self.matching.enter_class(&options.tags, options.queueing);
         if let Some(key) = &options.idempotency_key {
             self.keys.insert((spec.owner.clone(), key.clone()), id);
         }

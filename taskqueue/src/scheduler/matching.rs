@@ -62,15 +62,17 @@ fn place<T>(places: &mut Vec<Option<T>>, item: T) -> usize {
 }
 
 impl Matching {
-    /// The class of tasks like this, with one more task; `None` if there are too many classes. The tags are in order.
-    pub(super) fn enter_class(&mut self, tags: &[String], queueing: bool) -> Option<usize> {
+    /// Whether there is a class for tasks like this, or room for one more.
+    pub(super) fn has_room(&self, tags: &[String], queueing: bool) -> bool {
+        self.class_ids.len() < TAG_SETS_MAX || self.class_ids.contains_key(&(tags.to_vec(), queueing))
+    }
+
+    /// The class of tasks like this, with one more task. The tags are in order.
+    pub(super) fn enter_class(&mut self, tags: &[String], queueing: bool) -> usize {
         let key = (tags.to_vec(), queueing);
         if let Some(id) = self.class_ids.get(&key).copied() {
             self.class(id).tasks += 1;
-            return Some(id);
-        }
-        if self.class_ids.len() >= 2 * TAG_SETS_MAX {
-            return None;
+            return id;
         }
         let offers = self.offers.iter().enumerate();
         let fitting = offers.filter(|(_, offer)| offer.as_ref().is_some_and(|offer| satisfies(&offer.tags, tags)));
@@ -78,7 +80,7 @@ impl Matching {
         let class = Class { tags: tags.to_vec(), queueing, tasks: 1, waiting: BTreeMap::new(), offers };
         let id = place(&mut self.classes, class);
         self.class_ids.insert(key, id);
-        Some(id)
+        id
     }
 
     /// One task less.
@@ -112,23 +114,24 @@ impl Matching {
         }
     }
 
-    /// The offer of workers like this, with one more worker that goes on taking tasks; `None` if there are too many offers.
-    /// The tags are in order.
-    pub(super) fn enter_offer(&mut self, tags: &[String]) -> Option<usize> {
+    /// Whether there is an offer of workers like this, or room for one more.
+    pub(super) fn has_offer_room(&self, tags: &[String]) -> bool {
+        self.offer_ids.len() < TAG_SETS_MAX || self.offer_ids.contains_key(tags)
+    }
+
+    /// The offer of workers like this, with one more worker that goes on taking tasks. The tags are in order.
+    pub(super) fn enter_offer(&mut self, tags: &[String]) -> usize {
         if let Some(id) = self.offer_ids.get(tags).copied() {
             let offer = self.offer(id);
             (offer.workers, offer.able) = (offer.workers + 1, offer.able + 1);
-            return Some(id);
-        }
-        if self.offer_ids.len() >= TAG_SETS_MAX {
-            return None;
+            return id;
         }
         let id = place(&mut self.offers, Offer { tags: tags.to_vec(), workers: 1, able: 1, ready: BTreeSet::new() });
         self.offer_ids.insert(tags.to_vec(), id);
         for class in self.classes.iter_mut().flatten().filter(|class| satisfies(tags, &class.tags)) {
             class.offers.insert(id);
         }
-        Some(id)
+        id
     }
 
     /// One worker less, who is not ready.
