@@ -21,6 +21,7 @@ mod scheduler;
 pub use scheduler::{Answer, Asker, Attempt, Effect, Input, Recalled, Report, Spec, WorkerSpec};
 mod engine;
 pub use engine::{Engine, Outlet, Queue};
+mod clock;
 mod shell;
 mod memory;
 pub use memory::MemoryEngine;

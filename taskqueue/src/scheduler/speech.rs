@@ -201,6 +201,30 @@ pub enum Input {
     Alter(QueueConfig),
 }
 
+impl Input {
+    /// Who is to be answered.
+    pub fn asker(&self) -> Option<Asker> {
+        match self {
+            Self::Submit { asker, .. }
+            | Self::Attach { asker, .. }
+            | Self::Detach { asker, .. }
+            | Self::Join { asker, .. }
+            | Self::Report { asker, .. }
+            | Self::RetryDead { asker, .. }
+            | Self::DropDead { asker, .. } => Some(*asker),
+            Self::Cancel { asker, .. } => *asker,
+            Self::Release { .. }
+            | Self::Gone { .. }
+            | Self::Renew { .. }
+            | Self::Cut { .. }
+            | Self::Drain { .. }
+            | Self::Leave { .. }
+            | Self::Progress { .. }
+            | Self::Alter(_) => None,
+        }
+    }
+}
+
 /// What a scheduler says, to be let out in this order once the records that were made with it are stored.
 #[derive(Clone, Debug)]
 pub enum Effect {
