@@ -76,7 +76,8 @@ pub trait Queue: Send + Sync + Debug {
     /// What its acknowledgements mean.
     fn level(&self) -> Level;
 
-    /// Who hears what it says from now on. Until somebody does, what it says is lost: nobody has asked.
+    /// Who hears what it says from now on. Until somebody does, what it says is lost: nobody has asked. The queue keeps it, so it
+    /// must not own the engine.
     fn listen(&self, outlet: Arc<dyn Outlet>);
 
     /// Tells it things, in this order. Does not wait; what comes of it the outlet hears, perhaps before this returns. One of

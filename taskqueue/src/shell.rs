@@ -26,7 +26,7 @@ pub(crate) struct Shell {
     clock: Clock,
     state: Mutex<State>,
     /// What is due next has changed.
-    wake: Notify,
+    wake: Arc<Notify>,
     /// Told that there is something to store; `None`: nothing is stored.
     ring: Option<Box<dyn Fn() + Send + Sync>>,
 }
@@ -75,7 +75,7 @@ impl Shell {
             armed: None,
             ended: None,
         };
-        let shell = Arc::new(Self { name, level, clock, state: Mutex::new(state), wake: Notify::new(), ring });
+        let shell = Arc::new(Self { name, level, clock, state: Mutex::new(state), wake: Arc::default(), ring });
         tokio::spawn(watch(Arc::downgrade(&shell)));
         shell
     }
@@ -157,12 +157,19 @@ impl Shell {
             return;
         }
         state.ended = Some(why.clone());
-        let outlet = state.outlet.take();
+        let outlet = state.outlet.clone();
         drop(state);
         self.wake.notify_one();
         if let Some(outlet) = outlet {
             outlet.ended(&self.name, why);
         }
+    }
+}
+
+/// Who watches the time need not watch any longer.
+impl Drop for Shell {
+    fn drop(&mut self) {
+        self.wake.notify_one();
     }
 }
 
@@ -182,13 +189,11 @@ async fn watch(shell: Weak<Shell>) {
             queue.change(|scheduler, now, out| scheduler.handle_timeout(now, out));
             continue;
         }
-        let at = due.map(|due| queue.clock.instant(due));
+        let (at, wake) = (due.map(|due| queue.clock.instant(due)), queue.wake.clone());
         // It is not kept alive for the time.
-        let wake = async {
-            queue.wake.notified().await;
-        };
+        drop(queue);
         tokio::select! {
-            () = wake => {}
+            () = wake.notified() => {}
             () = until(at) => {}
         }
     }
