@@ -68,7 +68,9 @@ pub enum Error {
         advice: Cow<'static, str>,
     },
     /// The queue holds as much as it may.
-    #[error("queue `{queue}` is full: its limit of {max} {what} is reached; wait until some are done, or alter the queue")]
+    #[error(
+        "queue `{queue}` is full: its limit of {max} {what} is reached; wait until some are done, or alter the queue"
+    )]
     Full {
         /// The queue.
         queue: String,

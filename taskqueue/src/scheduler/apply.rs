@@ -204,7 +204,8 @@ impl Scheduler {
         let Past { spec, sequence, number, spent, detached } = past;
         let id = spec.id;
         // The payload is not kept any longer.
-        let spec = Arc::new(Spec { payload: Bytes::new(), options: spec.options.clone(), owner: spec.owner.clone(), ..*spec });
+        let spec =
+            Arc::new(Spec { payload: Bytes::new(), options: spec.options.clone(), owner: spec.owner.clone(), ..*spec });
         if let Some(key) = &spec.options.idempotency_key {
             self.keys.insert((spec.owner.clone(), key.clone()), id);
         }
@@ -295,8 +296,7 @@ impl Scheduler {
             },
         });
         let ended = self.ended.get(id);
-        let ended =
-            ended.map(|it| kept(it, CarriedState::Ended { outcome: it.outcome.clone(), at: it.at }));
+        let ended = ended.map(|it| kept(it, CarriedState::Ended { outcome: it.outcome.clone(), at: it.at }));
         let dead = self.dead.get(id);
         let dead = dead.map(|it| kept(it, CarriedState::Dead { outcome: it.outcome.clone(), at: it.at }));
         [live, ended, dead].into_iter().flatten().map(Record::Carried).collect()

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{Scheduler, Spec, WorkerSpec};
 use crate::{
-    ATTEMPTS_MAX, Error, IDEMPOTENCY_KEY_BYTES_MAX, LEASE_MAX, LEASE_MIN, Level, PAYLOAD_BYTES_MAX, QueueConfig, Result,
-    TAG_BYTES_MAX, TAGS_MAX, TaskOptions,
+    ATTEMPTS_MAX, Error, IDEMPOTENCY_KEY_BYTES_MAX, LEASE_MAX, LEASE_MIN, Level, PAYLOAD_BYTES_MAX, QueueConfig,
+    Result, TAG_BYTES_MAX, TAGS_MAX, TaskOptions,
 };
 
 /// Tasks that a worker works on at one time, at most.
@@ -40,12 +40,12 @@ pub(crate) fn check_config(queue: &str, config: &QueueConfig) -> Result<()> {
     if let Some((field, span)) = spans.into_iter().find(|(_, span)| *span > SPAN_MAX) {
         return wrong(field, &format!("{span:?}"), "it is a hundred years at most".into());
     }
-    let sizes =
-        [("payload_bytes_max", limits.payload_bytes_max), ("result_bytes_max", limits.result_bytes_max)];
+    let sizes = [("payload_bytes_max", limits.payload_bytes_max), ("result_bytes_max", limits.result_bytes_max)];
     if let Some((field, size)) = sizes.into_iter().find(|(_, size)| *size > PAYLOAD_BYTES_MAX) {
         return wrong(field, &size, format!("it is at most {PAYLOAD_BYTES_MAX}"));
     }
-    let counts = [("tasks_max", limits.tasks_max), ("workers_max", limits.workers_max), ("results_max", limits.results_max)];
+    let counts =
+        [("tasks_max", limits.tasks_max), ("workers_max", limits.workers_max), ("results_max", limits.results_max)];
     if let Some((field, count)) = counts.into_iter().find(|(_, count)| *count == 0) {
         return wrong(field, &count, "a queue with none is of no use".into());
     }
@@ -109,7 +109,9 @@ impl Scheduler {
         }
         if worker.name.len() > WORKER_NAME_BYTES_MAX {
             let bytes = worker.name.len();
-            return Err(self.invalid(format!("a name of {bytes} bytes; a worker's has at most {WORKER_NAME_BYTES_MAX}")));
+            return Err(
+                self.invalid(format!("a name of {bytes} bytes; a worker's has at most {WORKER_NAME_BYTES_MAX}"))
+            );
         }
         Ok(())
     }

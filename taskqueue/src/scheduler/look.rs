@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Kept, Phase, Scheduler, Task};
 use crate::{
-    Error, Explanation, Level, Listed, Moment, QueueInfo, Reason, Result, TaskId, TaskInfo, TaskState, WorkerId, WorkerInfo,
+    Explanation, Level, Listed, Moment, QueueInfo, Reason, Result, TaskId, TaskInfo, TaskState, WorkerId, WorkerInfo,
 };
 
 impl Scheduler {
@@ -91,8 +91,7 @@ impl Scheduler {
 
     fn reasons(&self, task: &Task) -> Vec<Reason> {
         let needs = &task.spec.options.tags;
-        let here: Vec<_> =
-            self.workers.values().filter_map(|worker| Some((worker, worker.here.as_ref()?))).collect();
+        let here: Vec<_> = self.workers.values().filter_map(|worker| Some((worker, worker.here.as_ref()?))).collect();
         if here.is_empty() {
             return vec![Reason::NoWorker];
         }

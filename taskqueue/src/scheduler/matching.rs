@@ -142,7 +142,9 @@ impl Matching {
         if offer.workers == 0 {
             let offer = self.offers[id].take().expect("just seen");
             self.offer_ids.remove(&offer.tags);
-            self.classes.iter_mut().flatten().for_each(|class| drop(class.offers.remove(&id)));
+            self.classes.iter_mut().flatten().for_each(|class| {
+                class.offers.remove(&id);
+            });
         }
     }
 

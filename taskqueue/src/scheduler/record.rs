@@ -7,7 +7,7 @@ use crate::{Moment, Outcome, TaskId, WorkerId};
 
 /// A change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Record {
+pub(crate) enum Record {
     /// A task was accepted.
     Accepted {
         /// What.
@@ -60,24 +60,24 @@ pub enum Record {
 
 /// A task as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Carried {
+pub(crate) struct Carried {
     /// What never changes.
-    pub spec: Arc<Spec>,
+    pub(crate) spec: Arc<Spec>,
     /// Its place in the order of acceptance.
-    pub sequence: u64,
+    pub(crate) sequence: u64,
     /// The last attempt's number; 0 before the first.
-    pub number: u32,
+    pub(crate) number: u32,
     /// Attempts that count.
-    pub spent: u32,
+    pub(crate) spent: u32,
     /// It was detached after it was submitted.
-    pub detached: bool,
+    pub(crate) detached: bool,
     /// What it does.
-    pub state: CarriedState,
+    pub(crate) state: CarriedState,
 }
 
 /// What a task does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CarriedState {
+pub(crate) enum CarriedState {
     /// It waits, until then if that is told.
     Waits(Option<Moment>),
     /// An attempt is under way.

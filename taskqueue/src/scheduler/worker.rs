@@ -33,8 +33,8 @@ pub(super) struct Here {
 impl Worker {
     /// Whether it takes a task now.
     pub(super) fn takes(&self) -> bool {
-        self.here.as_ref().is_some_and(|here| {
-            !here.cut && !here.draining && self.running.len() < here.spec.credit as usize
-        })
+        self.here
+            .as_ref()
+            .is_some_and(|here| !here.cut && !here.draining && self.running.len() < here.spec.credit as usize)
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use super::WorkerSpec;
 use super::check::{CODE_BYTES_MAX, MESSAGE_BYTES_MAX, cut};
 use super::{Answer, Asker, Attempt, Effect, Here, Output, Phase, Recalled, Record, Report, Scheduler, Timer, Worker};
-use super::WorkerSpec;
 use crate::{Ending, Error, Moment, Outcome, Result, TaskId, WorkerId};
 
 impl Scheduler {
@@ -24,7 +24,8 @@ impl Scheduler {
         }
         out.answer(asker, Ok(Answer::Joined { lease: self.config.lease }));
         self.enter_worker(now, asker, worker);
-        let own: Vec<TaskId> = self.workers.get(&id).map(|worker| worker.running.iter().copied().collect()).unwrap_or_default();
+        let own: Vec<TaskId> =
+            self.workers.get(&id).map(|worker| worker.running.iter().copied().collect()).unwrap_or_default();
         for task in own {
             let number = self.tasks.get(&task).map_or(0, |task| task.number);
             if !held.contains(&Attempt { task, number }) {
@@ -61,7 +62,8 @@ impl Scheduler {
             return Err(Error::Full { queue: queue(), what: "different sets of tags".into(), max });
         }
         if let Some(before) = before.filter(|before| before.asker != asker && !before.cut) {
-            out.effects.push(Effect::Dismissed { to: before.asker, why: Error::Replaced { queue: queue(), worker: id } });
+            out.effects
+                .push(Effect::Dismissed { to: before.asker, why: Error::Replaced { queue: queue(), worker: id } });
         }
         Ok(())
     }
@@ -209,7 +211,8 @@ impl Scheduler {
                 let max = self.config.limits.result_bytes_max as usize;
                 let bytes = result.len();
                 let outcome = if bytes > max {
-                    let (what, advice) = ("a result", "store it elsewhere and return where it is, or alter `result_bytes_max`");
+                    let (what, advice) =
+                        ("a result", "store it elsewhere and return where it is, or alter `result_bytes_max`");
                     let (queue, what, advice) = (self.name.to_string(), what.into(), advice.into());
                     let error = Error::TooLarge { queue, what, bytes, max, advice };
                     let (code, message) = ("result-too-large".to_owned(), error.to_string());
