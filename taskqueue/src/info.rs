@@ -202,7 +202,7 @@ pub enum Reason {
     },
     /// Others of the same tags go before it.
     Behind {
-        /// How many.
+        /// How many; 10,000 where there are more.
         tasks: u64,
     },
 }

@@ -85,6 +85,8 @@ pub(crate) struct Scheduler {
     timers: BTreeSet<(Moment, Timer)>,
     /// Workers may still be on their way back from before a restart: nothing ends for want of them until then.
     settles: Option<Moment>,
+    /// What was stored has been applied: what comes now is new.
+    lives: bool,
     counts: Counts,
 }
 
@@ -97,8 +99,6 @@ enum Timer {
     Stalls(TaskId),
     Orphaned(TaskId),
     Lease(WorkerId),
-    Forget(TaskId),
-    Bury(TaskId),
     Settles,
 }
 
@@ -122,6 +122,7 @@ impl Scheduler {
             waits: BTreeSet::new(),
             timers: BTreeSet::new(),
             settles: None,
+            lives: false,
             counts: Counts::default(),
         }
     }
@@ -130,6 +131,7 @@ impl Scheduler {
     /// on their way back.
     pub(crate) fn recovered(&mut self, now: Moment) {
         self.counts = Counts::default();
+        self.lives = true;
         let lease = now + self.config.lease;
         let known: Vec<TaskId> = self.order.values().copied().collect();
         for id in known {
@@ -153,23 +155,17 @@ impl Scheduler {
             });
             entry.running.insert(id);
         }
-        if !self.order.is_empty() {
-            self.settles = Some(lease);
-            self.timers.insert((lease, Timer::Settles));
-        }
+        self.settles = Some(lease);
+        self.timers.insert((lease, Timer::Settles));
     }
 
     pub(crate) fn config(&self) -> &QueueConfig {
         &self.config
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called, if nothing happens before.
-    pub(crate) fn next_timeout(&self) -> Option<Moment> {
-        self.timers.first().map(|(at, _)| *at)
-    }
-
     /// Takes these in, in order, and hands out what can be handed out then.
     pub(crate) fn handle(&mut self, now: Moment, inputs: Vec<Input>, out: &mut Output) {
+        self.lives = true;
         // What is due by now comes first: a lease that is over is not renewed.
         self.due(now, out);
         for input in inputs {

@@ -25,9 +25,11 @@ impl Scheduler {
     pub(crate) fn apply(&mut self, record: Record) {
         match record {
             Record::Accepted { spec, sequence } => {
-                if self.tasks.contains_key(&spec.id) || self.ended.get(spec.id).is_some() {
+                if self.tasks.contains_key(&spec.id) {
                     return;
                 }
+                // The one of this id before was forgotten, which is not stored.
+                self.forget(spec.id);
                 let until = spec.options.delay.map(|delay| spec.submitted + delay);
                 let detached = spec.options.detached;
                 self.enter(Past { spec, sequence, number: 0, spent: 0, detached });
@@ -67,9 +69,7 @@ impl Scheduler {
                 }
             }
             Record::DeadDropped { task } => {
-                if let Some(kept) = self.dead.take(task) {
-                    self.timers.remove(&(kept.until, Timer::Bury(task)));
-                }
+                self.dead.take(task);
             }
             Record::Carried(carried) => self.carry(carried),
         }
@@ -87,6 +87,7 @@ impl Scheduler {
             }
             CarriedState::Waits(until) => {
                 self.remove(id);
+                self.forget(id);
                 self.enter(past);
                 if let Some(until) = until {
                     self.wait_until(sequence, until);
@@ -94,6 +95,7 @@ impl Scheduler {
             }
             CarriedState::Begun { worker, at } => {
                 self.remove(id);
+                self.forget(id);
                 self.enter(past);
                 self.begin(id, number, worker, at, false);
             }
@@ -215,28 +217,28 @@ impl Scheduler {
         self.keep_until(id);
         let limits = self.config.limits;
         while self.ended.len() > limits.results_max || self.ended.bytes() > limits.results_bytes_max {
-            let Some(oldest) = self.ended.oldest() else { break };
-            self.forget(oldest);
+            // What was released, or forgotten at its time, is not stored: what is read again of that must not push out what
+            // is kept for longer.
+            let goes = if self.lives { self.ended.oldest() } else { self.ended.first_to_go().map(|(_, id)| id) };
+            let Some(goes) = goes else { break };
+            self.forget(goes);
             self.counts.results_forgotten += 1;
         }
     }
 
     /// Until when it can be fetched is told anew.
     pub(super) fn keep_until(&mut self, id: TaskId) {
-        let Some(kept) = self.ended.get_mut(id) else { return };
-        let (before, options) = (kept.until, &kept.spec.options);
+        let Some(kept) = self.ended.get(id) else { return };
+        let options = &kept.spec.options;
         let is_awaited = !kept.detached && !kept.released;
         let by_key = options.idempotency_key.as_ref().map(|_| self.config.idempotency_kept);
         let spans = [Some(options.result_kept(kept.detached)), is_awaited.then_some(FETCHED_WITHIN), by_key];
-        kept.until = kept.at + spans.into_iter().flatten().max().unwrap_or_default();
-        let until = kept.until;
-        self.timers.remove(&(before, Timer::Forget(id)));
-        self.timers.insert((until, Timer::Forget(id)));
+        let until = kept.at + spans.into_iter().flatten().max().unwrap_or_default();
+        self.ended.keep_until(id, until);
     }
 
     pub(super) fn forget(&mut self, id: TaskId) {
         let Some(kept) = self.ended.take(id) else { return };
-        self.timers.remove(&(kept.until, Timer::Forget(id)));
         if let Some(key) = &kept.spec.options.idempotency_key {
             let key = (kept.spec.owner.clone(), key.clone());
             if self.keys.get(&key) == Some(&id) {
@@ -247,9 +249,6 @@ impl Scheduler {
 
     fn bury(&mut self, past: &Past, outcome: Arc<Outcome>, at: Moment) {
         let Past { spec, sequence, number, spent, detached } = past;
-        if let Some(before) = self.dead.take(spec.id) {
-            self.timers.remove(&(before.until, Timer::Bury(spec.id)));
-        }
         let until = at + self.config.dead_kept;
         self.dead.put(Kept {
             spec: spec.clone(),
@@ -262,13 +261,10 @@ impl Scheduler {
             at,
             until,
         });
-        self.timers.insert((until, Timer::Bury(spec.id)));
         let limits = self.config.limits;
         while self.dead.len() > limits.dead_max || self.dead.bytes() > limits.dead_bytes_max {
             let Some(oldest) = self.dead.oldest() else { break };
-            if let Some(kept) = self.dead.take(oldest) {
-                self.timers.remove(&(kept.until, Timer::Bury(oldest)));
-            }
+            self.dead.take(oldest);
             self.counts.dead_forgotten += 1;
         }
     }

@@ -10,6 +10,9 @@ use crate::{
     Explanation, Level, Listed, Moment, QueueInfo, Reason, Result, TaskId, TaskInfo, TaskState, WorkerId, WorkerInfo,
 };
 
+/// Tasks that are counted at most when somebody asks how many go before one.
+pub(super) const BEHIND_MAX: usize = 10_000;
+
 impl Scheduler {
     pub(crate) fn info(&self, level: Level, disk_bytes: u64) -> QueueInfo {
         QueueInfo {
@@ -69,7 +72,8 @@ impl Scheduler {
         shown.collect()
     }
 
-    /// Why a task is where it is. Costs a look at each worker, and at each task that goes before it.
+    /// Why a task is where it is. Costs a look at each worker, and at those tasks that go before it, [`BEHIND_MAX`] at
+    /// most.
     ///
     /// # Errors
     /// `UnknownTask`.
@@ -105,7 +109,7 @@ impl Scheduler {
         let cut_off = count(|here| here.cut);
         let draining = count(|here| here.draining && !here.cut);
         let busy = able.len() as u64 - cut_off - draining;
-        let ahead = self.matching.before(task.class, task.rank());
+        let ahead = self.matching.before(task.class, task.rank(), BEHIND_MAX);
         let reasons = [
             (busy > 0).then_some(Reason::NoCredit { workers: busy }),
             (cut_off > 0).then_some(Reason::CutOff { workers: cut_off }),

@@ -196,9 +196,18 @@ impl Matching {
         best.map(|(_, task, worker)| (task, worker))
     }
 
-    /// How many of the same class go before it.
-    pub(super) fn before(&self, class: usize, rank: Rank) -> u64 {
-        self.classes[class].as_ref().map_or(0, |class| class.waiting.range(..rank).count() as u64)
+    /// How many of the same class go before it; so many are counted at most.
+    pub(super) fn before(&self, class: usize, rank: Rank, max: usize) -> u64 {
+        self.classes[class].as_ref().map_or(0, |class| class.waiting.range(..rank).take(max).count() as u64)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.class_ids.is_empty()
+            && self.offer_ids.is_empty()
+            && self.busy.is_empty()
+            && self.classes.iter().all(Option::is_none)
+            && self.offers.iter().all(Option::is_none)
     }
 
     /// Tasks that wait and could be done now.

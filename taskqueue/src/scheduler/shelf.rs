@@ -1,6 +1,6 @@
 //! Tasks that have ended and are still known: outcomes that can be fetched, and dead letters.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::Spec;
@@ -31,6 +31,8 @@ impl Kept {
 pub(super) struct Shelf {
     kept: HashMap<TaskId, (u64, Kept)>,
     order: BTreeMap<u64, TaskId>,
+    /// When each goes, by its place.
+    goes: BTreeSet<(Moment, u64)>,
     next: u64,
     bytes: u64,
 }
@@ -42,12 +44,14 @@ impl Shelf {
         self.next += 1;
         self.bytes += kept.bytes();
         self.order.insert(self.next, task);
+        self.goes.insert((kept.until, self.next));
         self.kept.insert(task, (self.next, kept));
     }
 
     pub(super) fn take(&mut self, task: TaskId) -> Option<Kept> {
         let (place, kept) = self.kept.remove(&task)?;
         self.order.remove(&place);
+        self.goes.remove(&(kept.until, place));
         self.bytes -= kept.bytes();
         Some(kept)
     }
@@ -56,9 +60,23 @@ impl Shelf {
         self.kept.get(&task).map(|(_, kept)| kept)
     }
 
-    /// For changing anything but what takes room.
+    /// It is kept until then.
+    pub(super) fn keep_until(&mut self, task: TaskId, until: Moment) {
+        let Some((place, kept)) = self.kept.get_mut(&task) else { return };
+        self.goes.remove(&(kept.until, *place));
+        kept.until = until;
+        self.goes.insert((until, *place));
+    }
+
+    /// For changing anything but what takes room, and until when it is kept.
     pub(super) fn get_mut(&mut self, task: TaskId) -> Option<&mut Kept> {
         self.kept.get_mut(&task).map(|(_, kept)| kept)
+    }
+
+    /// The one that goes first, and when.
+    pub(super) fn first_to_go(&self) -> Option<(Moment, TaskId)> {
+        let (until, place) = self.goes.first()?;
+        Some((*until, *self.order.get(place)?))
     }
 
     pub(super) fn oldest(&self) -> Option<TaskId> {

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use super::{Answer, Asker, Effect, Kept, Output, Phase, Recalled, Record, Scheduler, Spec, Timer};
 use crate::{Ending, Error, Moment, Outcome, Result, TaskId};
 
+/// Calls that wait for one task, at most.
+pub(super) const WAITERS_MAX: usize = 1_024;
+
 impl Scheduler {
     pub(super) fn submit(&mut self, now: Moment, asker: Asker, mut spec: Spec, out: &mut Output) {
         match self.judge(now, &mut spec) {
@@ -95,6 +98,10 @@ impl Scheduler {
 
     /// Somebody hears of a task that is known: now, if it has ended.
     fn hear(&mut self, asker: Asker, id: TaskId, out: &mut Output) {
+        if self.tasks.get(&id).is_some_and(|task| task.waiters.len() >= WAITERS_MAX && !task.waiters.contains(&asker)) {
+            let (what, max) = ("calls that wait for one task".into(), WAITERS_MAX as u64);
+            return out.answer(asker, Err(Error::Full { queue: self.name.to_string(), what, max }));
+        }
         self.wait_for(asker, id);
         out.answer(asker, Ok(Answer::Accepted { task: id, duplicate: true }));
         if let Some(Kept { outcome, .. }) = self.ended.get(id) {

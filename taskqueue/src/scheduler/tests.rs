@@ -1,18 +1,28 @@
-//! The rules, one by one.
+//! The rules, one by one: each in a few lines, with a hand on the time.
+
+mod attempts;
+mod bounds;
+mod endings;
+mod explain;
+mod kept;
+mod keys;
+mod restart;
+mod sharing;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::*;
-use crate::TaskOptions;
+use crate::{Level, Listed, QueueInfo, TaskOptions};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A queue with a hand on the time.
+/// A queue with a hand on the time, and all that it had stored.
 struct Bench {
     scheduler: Scheduler,
     now: Moment,
+    stored: Vec<Record>,
 }
 
 fn task(number: u64) -> TaskId {
@@ -23,22 +33,49 @@ fn worker(number: u64) -> WorkerId {
     WorkerId::of(9, number)
 }
 
-fn client(call: u32) -> Asker {
-    Asker { connection: 1, call }
+/// The caller of the submission of this number: connection 1.
+fn client(call: u64) -> Asker {
+    Asker { connection: 1, call: call as u32 }
 }
 
 fn of_worker(number: u64) -> Asker {
     Asker { connection: 100 + number, call: 1 }
 }
 
+fn attempt(of: u64, number: u32) -> Attempt {
+    Attempt { task: task(of), number }
+}
+
+fn spec(number: u64, options: TaskOptions) -> Spec {
+    let (id, owner, payload) = (task(number), "ada".into(), Bytes::from_static(b"p"));
+    Spec { id, owner, submitted: Moment::default(), options, payload, fingerprint: 0 }
+}
+
 impl Bench {
     fn new() -> Self {
-        Self { scheduler: Scheduler::new("q", QueueConfig::default()), now: Moment(1_000_000_000) }
+        Self::of(QueueConfig::default())
+    }
+
+    fn of(config: QueueConfig) -> Self {
+        Self { scheduler: Scheduler::new("q", config), now: Moment(1_000_000_000), stored: Vec::new() }
+    }
+
+    /// The same queue after a restart of its server.
+    fn restarted(&self) -> Self {
+        let mut scheduler = Scheduler::new("q", self.scheduler.config().clone());
+        self.stored.iter().cloned().for_each(|record| scheduler.apply(record));
+        scheduler.recovered(self.now);
+        Self { scheduler, now: self.now, stored: self.stored.clone() }
     }
 
     fn tell(&mut self, input: Input) -> Vec<Effect> {
+        self.tell_all(vec![input])
+    }
+
+    fn tell_all(&mut self, inputs: Vec<Input>) -> Vec<Effect> {
         let mut out = Output { records: Some(Vec::new()), effects: Vec::new() };
-        self.scheduler.handle(self.now, vec![input], &mut out);
+        self.scheduler.handle(self.now, inputs, &mut out);
+        self.stored.extend(out.records.unwrap_or_default());
         out.effects
     }
 
@@ -51,13 +88,39 @@ impl Bench {
             self.scheduler.handle_timeout(self.now, &mut out);
         }
         self.now = until;
+        self.stored.extend(out.records.unwrap_or_default());
         out.effects
     }
 
+    /// Time passes, and these workers renew every second.
+    fn pass_renewed(&mut self, seconds: u64, workers: &[u64]) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for _ in 0..seconds {
+            effects.extend(self.pass(SECOND));
+            let renewals = workers.iter().map(|number| Input::Renew { worker: worker(*number) });
+            effects.extend(self.tell_all(renewals.collect()));
+        }
+        effects
+    }
+
     fn submit(&mut self, number: u64, options: TaskOptions) -> Vec<Effect> {
-        let (id, owner, payload) = (task(number), "ada".into(), Bytes::from_static(b"p"));
-        let spec = Spec { id, owner, submitted: Moment::default(), options, payload, fingerprint: 0 };
-        self.tell(Input::Submit { asker: client(number as u32), spec })
+        self.submit_from(client(number), number, options)
+    }
+
+    fn submit_from(&mut self, asker: Asker, number: u64, options: TaskOptions) -> Vec<Effect> {
+        self.tell(Input::Submit { asker, spec: spec(number, options) })
+    }
+
+    fn attach(&mut self, asker: Asker, of: u64) -> Vec<Effect> {
+        self.tell(Input::Attach { asker, task: task(of), owner: Some("ada".into()) })
+    }
+
+    fn cancel(&mut self, of: u64) -> Vec<Effect> {
+        self.tell(Input::Cancel { asker: Some(client(1_000)), task: task(of), owner: Some("ada".into()) })
+    }
+
+    fn release(&mut self, of: u64) {
+        self.tell(Input::Release { task: task(of), owner: "ada".into() });
     }
 
     fn join(&mut self, number: u64, credit: u32, tags: &[&str]) -> Vec<Effect> {
@@ -65,19 +128,46 @@ impl Bench {
     }
 
     fn join_with(&mut self, number: u64, credit: u32, tags: &[&str], held: Vec<Attempt>) -> Vec<Effect> {
+        self.join_from(of_worker(number), number, credit, tags, held)
+    }
+
+    fn join_from(&mut self, asker: Asker, number: u64, credit: u32, tags: &[&str], held: Vec<Attempt>) -> Vec<Effect> {
         let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
         let spec = WorkerSpec { id: worker(number), owner: "bob".into(), name: "w".into(), tags, credit };
-        self.tell(Input::Join { asker: of_worker(number), worker: spec, held })
+        self.tell(Input::Join { asker, worker: spec, held })
+    }
+
+    fn cut(&mut self, number: u64) -> Vec<Effect> {
+        self.tell(Input::Cut { worker: worker(number), connection: 100 + number })
+    }
+
+    fn leave(&mut self, number: u64) -> Vec<Effect> {
+        self.tell(Input::Leave { worker: worker(number), connection: 100 + number })
     }
 
     fn report(&mut self, by: u64, of: u64, number: u32, report: Report) -> Vec<Effect> {
-        let attempt = Attempt { task: task(of), number };
-        self.tell(Input::Report { asker: of_worker(by), worker: worker(by), attempt, report })
+        self.tell(Input::Report { asker: of_worker(by), worker: worker(by), attempt: attempt(of, number), report })
     }
 
     fn done(&mut self, by: u64, of: u64, number: u32) -> Vec<Effect> {
         self.report(by, of, number, Report::Done(Bytes::from_static(b"r")))
     }
+
+    fn fail(&mut self, by: u64, of: u64, number: u32) -> Vec<Effect> {
+        self.report(by, of, number, failed(false))
+    }
+
+    fn info(&self) -> QueueInfo {
+        self.scheduler.info(Level::Memory, 0)
+    }
+
+    fn listed(&self, listed: Listed) -> Vec<TaskId> {
+        self.scheduler.tasks(listed, None, usize::MAX).into_iter().map(|info| info.task).collect()
+    }
+}
+
+fn failed(is_final: bool) -> Report {
+    Report::Failed { code: "broken".into(), message: "it broke".into(), details: Bytes::new(), is_final }
 }
 
 /// What was handed out: worker, task, attempt.
@@ -97,107 +187,40 @@ fn endings(effects: &[Effect]) -> Vec<(TaskId, Ending)> {
     endings.collect()
 }
 
+fn recalls(effects: &[Effect]) -> Vec<(Attempt, Recalled)> {
+    let recalls = effects.iter().filter_map(|effect| match effect {
+        Effect::Recall { attempt, why, .. } => Some((*attempt, *why)),
+        _ => None,
+    });
+    recalls.collect()
+}
+
+/// The one answer that there is.
+#[track_caller]
+fn answer(effects: &[Effect]) -> Result<Answer, Error> {
+    let answers = effects.iter().filter_map(|effect| match effect {
+        Effect::Answer { answer, .. } => Some(answer.clone()),
+        _ => None,
+    });
+    let answers: Vec<_> = answers.collect();
+    let [answer] = &answers[..] else { panic!("{effects:?}") };
+    answer.clone()
+}
+
+/// What the one answer says is wrong.
+#[track_caller]
+fn refusal(effects: &[Effect]) -> String {
+    answer(effects).expect_err("it is refused").to_string()
+}
+
+fn is_late(effects: &[Effect]) -> bool {
+    matches!(answer(effects), Ok(Answer::Settled { late: true }))
+}
+
 fn queueing() -> TaskOptions {
     TaskOptions { queueing: true, ..TaskOptions::default() }
 }
 
-#[test]
-fn three_workers_get_a_thousand_each_in_turn() {
-    let mut bench = Bench::new();
-    for number in 0..3 {
-        bench.join(number, 1, &[]);
-    }
-    let mut handed = Vec::new();
-    for number in 0..3_000 {
-        let effects = bench.submit(number, TaskOptions::default());
-        let [(by, of, attempt)] = assigned(&effects)[..] else { panic!("{effects:?}") };
-        handed.push(by);
-        bench.tell(Input::Report {
-            asker: of_worker(0),
-            worker: by,
-            attempt: Attempt { task: of, number: attempt },
-            report: Report::Done(Bytes::new()),
-        });
-    }
-    for (at, by) in handed.iter().enumerate() {
-        assert_eq!(*by, worker(at as u64 % 3), "in turn");
-    }
-}
-
-#[test]
-fn a_result_reaches_who_submitted_once() {
-    let mut bench = Bench::new();
-    bench.join(1, 1, &[]);
-    bench.submit(1, TaskOptions::default());
-    let effects = bench.done(1, 1, 1);
-    assert_eq!(endings(&effects), [(task(1), Ending::Done { worker: worker(1), attempt: 1 })]);
-    let effects = bench.done(1, 1, 1);
-    assert!(matches!(effects[..], [Effect::Answer { answer: Ok(Answer::Settled { late: true }), .. }]), "{effects:?}");
-}
-
-#[test]
-fn nobody_there_is_told_at_once() {
-    let mut bench = Bench::new();
-    let effects = bench.submit(1, TaskOptions::default());
-    assert!(matches!(&effects[..], [Effect::Answer { answer: Err(Error::NoWorkers { .. }), .. }]), "{effects:?}");
-    assert!(assigned(&bench.submit(2, queueing())).is_empty());
-    assert_eq!(assigned(&bench.join(1, 1, &[])), [(worker(1), task(2), 1)]);
-}
-
-#[test]
-fn a_lost_worker_s_task_goes_to_another_where_attempts_are_left() {
-    let mut bench = Bench::new();
-    bench.join(1, 2, &[]);
-    bench.submit(1, TaskOptions { attempts_max: 2, ..queueing() });
-    bench.submit(2, TaskOptions::default());
-    bench.tell(Input::Cut { worker: worker(1), connection: 101 });
-    let effects = bench.pass(QueueConfig::default().lease + SECOND);
-    assert_eq!(endings(&effects), [(task(2), Ending::WorkerLost { worker: worker(1), attempt: 1 })]);
-    assert_eq!(assigned(&bench.join(2, 1, &[])), [(worker(2), task(1), 2)]);
-    bench.done(1, 1, 1);
-    assert_eq!(endings(&bench.done(2, 1, 2)), [(task(1), Ending::Done { worker: worker(2), attempt: 2 })]);
-}
-
-#[test]
-fn renewing_keeps_a_task_for_as_long_as_it_takes() {
-    let mut bench = Bench::new();
-    bench.join(1, 1, &[]);
-    bench.submit(1, TaskOptions { attempts_max: 5, ..queueing() });
-    for _ in 0..40 {
-        assert!(assigned(&bench.pass(SECOND)).is_empty());
-        bench.tell(Input::Renew { worker: worker(1) });
-    }
-    assert_eq!(endings(&bench.done(1, 1, 1)).len(), 1);
-}
-
-#[test]
-fn a_worker_that_comes_back_keeps_what_it_has_and_the_rest_goes_to_others() {
-    let mut bench = Bench::new();
-    bench.join(1, 2, &[]);
-    bench.submit(1, queueing());
-    bench.submit(2, queueing());
-    bench.tell(Input::Cut { worker: worker(1), connection: 101 });
-    assert!(assigned(&bench.join(2, 2, &[])).is_empty());
-    let held = vec![Attempt { task: task(1), number: 1 }, Attempt { task: task(9), number: 1 }];
-    let effects = bench.join_with(1, 2, &[], held);
-    // Task 2 never got there: another attempt, which is not its last one used up.
-    assert_eq!(assigned(&effects), [(worker(2), task(2), 2)]);
-    let recalled = |effect: &Effect| matches!(effect, Effect::Recall { attempt, why: Recalled::Lost, .. } if attempt.task == task(9));
-    assert!(effects.iter().any(recalled), "{effects:?}");
-    assert_eq!(endings(&bench.done(1, 1, 1)).len(), 1);
-}
-
-#[test]
-fn tags_priorities_and_delays() {
-    let mut bench = Bench::new();
-    let tagged = |tag: &str| TaskOptions { tags: vec![tag.into()], ..queueing() };
-    bench.submit(1, tagged("gpu"));
-    bench.submit(2, queueing());
-    bench.submit(3, TaskOptions { priority: 200, ..queueing() });
-    bench.submit(4, TaskOptions { delay: Some(SECOND), ..queueing() });
-    assert_eq!(assigned(&bench.join(1, 1, &[])), [(worker(1), task(3), 1)]);
-    assert_eq!(assigned(&bench.done(1, 3, 1)), [(worker(1), task(2), 1)]);
-    assert!(assigned(&bench.done(1, 2, 1)).is_empty());
-    assert_eq!(assigned(&bench.pass(SECOND)), [(worker(1), task(4), 1)]);
-    assert_eq!(assigned(&bench.join(2, 1, &["arm", "gpu"])), [(worker(2), task(1), 1)]);
+fn attempts(attempts_max: u32) -> TaskOptions {
+    TaskOptions { attempts_max, ..queueing() }
 }

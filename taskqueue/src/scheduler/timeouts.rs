@@ -25,14 +25,25 @@ impl Scheduler {
                     }
                 }
                 Timer::Lease(worker) => self.look_at_lease(now, worker, out),
-                Timer::Forget(task) => self.forget(task),
-                Timer::Bury(task) => drop(self.dead.take(task)),
                 Timer::Settles => {
                     self.settles = None;
                     self.strand(now, out);
                 }
             }
         }
+        while let Some((_, id)) = self.ended.first_to_go().filter(|(at, _)| *at <= now) {
+            self.forget(id);
+        }
+        while let Some((_, id)) = self.dead.first_to_go().filter(|(at, _)| *at <= now) {
+            self.dead.take(id);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called, if nothing happens before.
+    pub(crate) fn next_timeout(&self) -> Option<Moment> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let shelves = [&self.ended, &self.dead].map(|shelf| shelf.first_to_go().map(|(at, _)| at));
+        [timer].into_iter().chain(shelves).flatten().min()
     }
 
     fn look_at_stall(&mut self, now: Moment, id: TaskId, out: &mut Output) {

@@ -1,11 +1,11 @@
 //! What workers ask for and report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use bytes::Bytes;
 
 use super::WorkerSpec;
-use super::check::{CODE_BYTES_MAX, MESSAGE_BYTES_MAX, cut};
+use super::check::{CODE_BYTES_MAX, CREDIT_MAX, MESSAGE_BYTES_MAX, cut};
 use super::{Answer, Asker, Attempt, Effect, Here, Output, Phase, Recalled, Record, Report, Scheduler, Timer, Worker};
 use crate::{Ending, Error, Moment, Outcome, Result, TaskId, WorkerId};
 
@@ -19,18 +19,20 @@ impl Scheduler {
         out: &mut Output,
     ) {
         let id = worker.id;
-        if let Err(error) = self.admit(asker, &mut worker, out) {
+        if let Err(error) = self.admit(asker, &mut worker, held.len(), out) {
             return out.answer(asker, Err(error));
         }
         out.answer(asker, Ok(Answer::Joined { lease: self.config.lease }));
         self.enter_worker(now, asker, worker);
         let own: Vec<TaskId> =
             self.workers.get(&id).map(|worker| worker.running.iter().copied().collect()).unwrap_or_default();
+        let has: HashSet<&Attempt> = held.iter().collect();
         for task in own {
-            let number = self.tasks.get(&task).map_or(0, |task| task.number);
-            if !held.contains(&Attempt { task, number }) {
-                // It never got there.
+            let attempt = Attempt { task, number: self.tasks.get(&task).map_or(0, |task| task.number) };
+            if !has.contains(&attempt) {
+                // It never got there; or it is on its way, and is called back behind itself.
                 self.hand_back(task, out);
+                out.effects.push(Effect::Recall { to: asker, attempt, why: Recalled::Lost });
             }
         }
         for attempt in held {
@@ -44,8 +46,11 @@ impl Scheduler {
     }
 
     /// Whether it may join; whoever was there in its place goes.
-    fn admit(&mut self, asker: Asker, worker: &mut WorkerSpec, out: &mut Output) -> Result<()> {
+    fn admit(&mut self, asker: Asker, worker: &mut WorkerSpec, held: usize, out: &mut Output) -> Result<()> {
         self.check_worker(worker)?;
+        if held > CREDIT_MAX as usize {
+            return Err(self.invalid(format!("{held} attempts that it says it has; a worker has at most {CREDIT_MAX}")));
+        }
         let id = worker.id;
         let queue = || self.name.to_string();
         let found = self.workers.get(&id);
