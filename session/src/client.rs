@@ -121,6 +121,11 @@ impl Session {
         self.shared.record_bytes_max.load(Ordering::Relaxed)
     }
 
+    /// The epoch of the server that it is connected to, or was last: another one after a restart.
+    pub fn epoch(&self) -> u64 {
+        self.shared.epoch.load(Ordering::Relaxed)
+    }
+
     /// Runs a task of a service where the session runs, whatever thread asks for it: it needs no runtime of the caller's. It
     /// must not hold up the thread, and is dropped with the session's runtime.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {

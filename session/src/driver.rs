@@ -51,6 +51,7 @@ pub(crate) async fn run(endpoint: Endpoint, options: SessionOptions, ready: ones
         state: watch::Sender::new(State::Connected),
         losses: Mutex::default(),
         record_bytes_max: AtomicUsize::new(record_bytes_max(limits, &first.welcome)),
+        epoch: AtomicU64::new(first.welcome.epoch),
         closing: watch::Sender::new(false),
         flushes: Semaphore::new(FLUSHES_MAX / 4),
         runtime: Handle::current(),
@@ -231,6 +232,7 @@ impl Driver {
         };
         let agreed = record_bytes_max(&self.shared.options.limits, welcome);
         self.shared.record_bytes_max.store(agreed, Ordering::Relaxed);
+        self.shared.epoch.store(welcome.epoch, Ordering::Relaxed);
         let pulse = Pulse {
             heartbeat: self.shared.options.limits.heartbeat.min(Duration::from_millis(welcome.heartbeat_ms.max(10))),
             lost_after: self.shared.options.limits.lost_after,

@@ -28,6 +28,8 @@ pub fn violation(reason: &str) -> Failure {
 /// | `text` | `String`, `Cow<'static, str>` | text |
 /// | `number`, `small`, `size` | `u64`, `u32`, `usize` | number |
 /// | `level` | [`Level`](crate::Level) | its code |
+/// | `id` | whatever text can be read as | text |
+/// | `lines` | `Vec<String>` | text, a line for each |
 /// | `known` | `&'static str` | text |
 /// | `words` | `String` | the words of the failure |
 #[macro_export]
@@ -36,6 +38,8 @@ macro_rules! failures {
     (@out number $field:ident) => { $crate::Detail::Number(*$field) };
     (@out small $field:ident) => { $crate::Detail::Number(u64::from(*$field)) };
     (@out size $field:ident) => { $crate::Detail::Number(*$field as u64) };
+    (@out id $field:ident) => { $crate::Detail::Text($field.to_string()) };
+    (@out lines $field:ident) => { $crate::Detail::Text($field.join("\n")) };
     (@out level $field:ident) => { $crate::Detail::Number(u64::from($field.code())) };
     (@out known $field:ident) => { $crate::Detail::Text((*$field).to_owned()) };
     (@out words $field:ident) => { { let _ = $field; $crate::Detail::Number(0) } };
@@ -43,6 +47,8 @@ macro_rules! failures {
     (@in number $failure:ident $next:ident) => { $failure.number($next())? };
     (@in small $failure:ident $next:ident) => { u32::try_from($failure.number($next())?).ok()? };
     (@in size $failure:ident $next:ident) => { usize::try_from($failure.number($next())?).ok()? };
+    (@in id $failure:ident $next:ident) => { $failure.text($next())?.parse().ok()? };
+    (@in lines $failure:ident $next:ident) => { $failure.text($next())?.lines().map(str::to_owned).collect() };
     (@in level $failure:ident $next:ident) => {
         $crate::Level::from_code(u8::try_from($failure.number($next())?).ok()?)?
     };

@@ -1,6 +1,6 @@
 //! What the handles of a client's session and its driver share.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) losses: Mutex<(Losses, Losses)>,
     /// What both ends take.
     pub(crate) record_bytes_max: AtomicUsize,
+    /// Of the server that we are connected to, or were last.
+    pub(crate) epoch: AtomicU64,
     pub(crate) closing: watch::Sender<bool>,
     /// Flushes at one time, well below what the server keeps.
     pub(crate) flushes: Semaphore,
