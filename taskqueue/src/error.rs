@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use sinew_session::{Level, NameError};
 
-use crate::{IdError, TaskId, WorkerId};
+use crate::{IdError, Outcome, TaskId, WorkerId};
 
 /// A result of the task queue.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -147,6 +147,16 @@ pub enum Error {
         queue: String,
         /// Its id.
         worker: WorkerId,
+    },
+    /// The task has ended, and is not done.
+    #[error("task {task} of queue `{queue}` is not done: {}", .outcome.ending)]
+    NotDone {
+        /// The queue.
+        queue: String,
+        /// Its id.
+        task: TaskId,
+        /// How it ended.
+        outcome: Box<Outcome>,
     },
     /// It is not known what became of the task: the server has restarted and had it in memory alone.
     #[error(

@@ -3,7 +3,6 @@
 pub use sinew_session::Level;
 mod config;
 pub use config::{LEASE_MAX, LEASE_MIN, PAYLOAD_BYTES_MAX, QueueConfig, QueueLimits};
-#[allow(dead_code, reason = "clients, which come next, give them out")]
 mod id;
 pub use id::{IdError, TaskId, WorkerId};
 mod moment;
@@ -26,5 +25,13 @@ mod memory;
 #[allow(dead_code, reason = "the engine on disk, which comes next, stands on all of it")]
 mod shell;
 pub use memory::MemoryEngine;
+mod protocol;
+pub use protocol::SERVICE;
+mod broker;
+pub use broker::{Broker, TaskLimits};
+mod client;
+pub use client::{Submission, TaskHandle, TaskPage, TaskProgress, TaskQueue, Tasks, WorkerPage};
+mod worker;
+pub use worker::{Job, TaskError, Worker, WorkerBuilder, WorkerStop};
 #[allow(dead_code, reason = "the tests of the rules, which come next, plant them")]
 mod planted;

@@ -1,9 +1,12 @@
 //! How a task ended.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use sinew_session::ResourceName;
 
-use crate::WorkerId;
+use crate::{Error, Result, TaskId, WorkerId};
 
 /// How a task ended: exactly one for each task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +76,44 @@ impl Outcome {
         Self { ending, body: Bytes::new() }
     }
 
+    /// The result, where the worker has finished it.
+    ///
+    /// # Errors
+    /// `NoWorkers` where nobody could do it, else `NotDone`.
+    pub fn done(self, queue: &ResourceName, task: TaskId) -> Result<Bytes> {
+        let queue = queue.to_string();
+        match self.ending {
+            Ending::Done { .. } => Ok(self.body),
+            Ending::NoWorkers { attempts: 0 } => Err(Error::NoWorkers { queue, tags: Vec::new() }),
+            _ => Err(Error::NotDone { queue, task, outcome: Box::new(self) }),
+        }
+    }
+
     /// Whether the worker has finished it.
     pub fn is_done(&self) -> bool {
         matches!(self.ending, Ending::Done { .. })
+    }
+}
+
+/// For people: "done by worker …", "its worker was lost".
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done { worker, attempt } => write!(f, "worker {worker} did it at attempt {attempt}"),
+            Self::Failed { worker, attempt, code, message } => {
+                write!(f, "worker {worker} failed at attempt {attempt} with `{code}`: {message}")
+            }
+            Self::WorkerLost { worker, attempt } => {
+                write!(f, "worker {worker} was lost at attempt {attempt}, and may have done it or some of it")
+            }
+            Self::Stalled { worker, attempt } => {
+                write!(f, "worker {worker} told no progress within the stall timeout at attempt {attempt}")
+            }
+            Self::DeadlineExceeded { attempts } => write!(f, "its deadline passed after {attempts} attempts"),
+            Self::Cancelled { attempts } => write!(f, "it was cancelled after {attempts} attempts"),
+            Self::NoWorkers { attempts } => {
+                write!(f, "nobody was there who could do it after {attempts} attempts, and it was not to wait")
+            }
+        }
     }
 }

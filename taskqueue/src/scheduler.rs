@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use check::check_config;
+pub(crate) use check::{CODE_BYTES_MAX, MESSAGE_BYTES_MAX, check_config};
 pub(crate) use matching::TAG_SETS_MAX;
 pub(crate) use record::{Carried, CarriedState, Record};
 pub use speech::{Answer, Asker, Attempt, Effect, Input, Recalled, Report, Spec, WorkerSpec};
@@ -187,6 +187,7 @@ impl Scheduler {
             Input::Detach { asker, call, task } => self.detach(asker, call, task, out),
             Input::Release { task, owner } => self.release(now, task, &owner),
             Input::Cancel { asker, task, owner } => self.cancel(now, asker, task, owner.as_deref(), out),
+            Input::Abandon { asker, task } => self.abandon(now, asker, task, out),
             Input::Gone { connection } => self.gone(now, connection, out),
             Input::Join { asker, worker, held } => self.join(now, asker, worker, &held, out),
             Input::Renew { worker } => self.renew(now, worker),

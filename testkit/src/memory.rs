@@ -4,6 +4,7 @@ use sinew_bus::Bus;
 use sinew_eventsource::Log;
 use sinew_kvstore::Kv;
 use sinew_session::Server;
+use sinew_taskqueue::Tasks;
 
 use crate::net::Net;
 use crate::setup::Setup;
@@ -78,4 +79,25 @@ pub async fn kv() -> (Server, Kv) {
 pub fn kv_of_its_own() -> (Server, Kv) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(kv())
+}
+
+/// A server in memory, and a client of its task queue.
+///
+/// # Panics
+/// If they do not come about.
+pub async fn tasks() -> (Server, Tasks) {
+    let mut setup = Setup::on(&Net::default(), "mem://example");
+    setup.executor = sinew_session::Executor::Thread;
+    let server = setup.serve_tasks().await;
+    let tasks = setup.tasks(0).await;
+    (server, tasks)
+}
+
+/// The same for an example without a runtime: a server in memory, and a client of its task queue.
+///
+/// # Panics
+/// If they do not come about.
+pub fn tasks_of_its_own() -> (Server, Tasks) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(tasks())
 }

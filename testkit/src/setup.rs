@@ -10,6 +10,7 @@ use sinew_kvstore::{Kv, KvLimits};
 use sinew_session::{
     Entropy, Executor, Result, Server, ServerBuilder, Service, Session, SessionLimits, SessionOptions,
 };
+use sinew_taskqueue::{TaskLimits, Tasks};
 use sinew_transport_api::auth::AdmitEveryone;
 use sinew_transport_api::{ConnectOptions, Connection, Endpoint, Limits, ListenOptions, Registry, Security};
 
@@ -234,6 +235,25 @@ impl Setup {
     pub async fn kv(&self, number: usize) -> Kv {
         let session = self.try_session(number % self.endpoints.len()).await.expect("the server is there");
         Kv::new(&session).expect("the first on its session")
+    }
+
+    /// Starts a server with a task queue in memory.
+    pub async fn serve_tasks(&mut self) -> Server {
+        self.serve_tasks_on(Arc::new(sinew_taskqueue::MemoryEngine::default()), TaskLimits::default()).await
+    }
+
+    /// Starts a server with a task queue on this engine.
+    pub async fn serve_tasks_on(&mut self, engine: Arc<dyn sinew_taskqueue::Engine>, limits: TaskLimits) -> Server {
+        self.serve(vec![Arc::new(sinew_taskqueue::Broker::new(engine, limits))]).await
+    }
+
+    /// A client of the task queue; clients take the endpoints in turn.
+    ///
+    /// # Panics
+    /// If it does not connect.
+    pub async fn tasks(&self, number: usize) -> Tasks {
+        let session = self.try_session(number % self.endpoints.len()).await.expect("the server is there");
+        Tasks::new(&session).expect("the first on its session")
     }
 
     /// A bare connection to endpoint number `index`, below the session.

@@ -106,6 +106,13 @@ pub enum Input {
         /// The task.
         task: TaskId,
     },
+    /// Somebody does not wait any more: the task is cancelled, unless it is detached or others wait for it.
+    Abandon {
+        /// Who waited.
+        asker: Asker,
+        /// The task.
+        task: TaskId,
+    },
     /// Who submitted it has the outcome, and does not ask for it again.
     Release {
         /// The task.
@@ -213,7 +220,8 @@ impl Input {
             | Self::RetryDead { asker, .. }
             | Self::DropDead { asker, .. } => Some(*asker),
             Self::Cancel { asker, .. } => *asker,
-            Self::Release { .. }
+            Self::Abandon { .. }
+            | Self::Release { .. }
             | Self::Gone { .. }
             | Self::Renew { .. }
             | Self::Cut { .. }

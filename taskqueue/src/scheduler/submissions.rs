@@ -170,6 +170,19 @@ impl Scheduler {
         self.end(now, task, Outcome::of(Ending::Cancelled { attempts }), Some(Recalled::Cancelled), out);
     }
 
+    pub(super) fn abandon(&mut self, now: Moment, waiter: Asker, id: TaskId, out: &mut Output) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(at) = task.waiters.iter().position(|each| *each == waiter) else { return };
+        task.waiters.remove(at);
+        if task.waiters.iter().all(|each| each.connection != waiter.connection) {
+            self.waits.remove(&(waiter.connection, id));
+        }
+        let is_alone = task.waiters.is_empty() && !task.detached;
+        if is_alone {
+            self.end_cancelled(now, id, out);
+        }
+    }
+
     pub(super) fn gone(&mut self, now: Moment, connection: u64, out: &mut Output) {
         let first = (connection, TaskId::from_bytes([0; 16]));
         let last = (connection, TaskId::from_bytes([0xff; 16]));

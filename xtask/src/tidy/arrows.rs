@@ -47,6 +47,7 @@ const OUTSIDE: &[(&str, Option<&[&str]>)] = &[
             "sinew-bus",
             "sinew-eventsource",
             "sinew-kvstore",
+            "sinew-taskqueue",
         ]),
     ),
     // Measures everything beside everything.
