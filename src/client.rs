@@ -13,6 +13,8 @@ use sinew_eventsource::Log;
 #[cfg(feature = "kvstore")]
 use sinew_kvstore::Kv;
 use sinew_session::{Backoff, Executor, Session, SessionLimits, SessionOptions, State};
+#[cfg(feature = "taskqueue")]
+use sinew_taskqueue::Tasks;
 use sinew_transport_api::{ConnectOptions, Endpoint, Limits, Registry, Security};
 
 use crate::{Error, Home, Result, linked};
@@ -29,6 +31,8 @@ pub struct Client {
     log: Log,
     #[cfg(feature = "kvstore")]
     kv: Kv,
+    #[cfg(feature = "taskqueue")]
+    tasks: Tasks,
 }
 
 /// Connects to `url` with the keys of this account: its client key, and the server's key from the URL, from
@@ -67,6 +71,12 @@ impl Client {
     #[cfg(feature = "kvstore")]
     pub fn kv(&self) -> &Kv {
         &self.kv
+    }
+
+    /// The task queue. Clone it to keep it. A server that offers none says so at the first call.
+    #[cfg(feature = "taskqueue")]
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     /// The session that carries everything.
@@ -260,6 +270,8 @@ impl ClientBuilder {
             log: Log::new(&session)?,
             #[cfg(feature = "kvstore")]
             kv: Kv::new(&session)?,
+            #[cfg(feature = "taskqueue")]
+            tasks: Tasks::new(&session)?,
             session,
             endpoint,
         })
@@ -270,7 +282,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// As [`connect`](Self::connect); `Session(InsideRuntime)` inside an async runtime.
-    #[cfg(any(feature = "bus", feature = "eventsource", feature = "kvstore"))]
+    #[cfg(any(feature = "bus", feature = "eventsource", feature = "kvstore", feature = "taskqueue"))]
     pub fn connect_blocking(mut self) -> Result<crate::blocking::Client> {
         self.executor = Executor::Thread;
         Ok(crate::blocking::Client::new(sinew_session::block_on(self.connect())??))

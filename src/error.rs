@@ -29,6 +29,10 @@ pub enum Error {
     #[cfg(feature = "kvstore")]
     #[error(transparent)]
     Kv(#[from] sinew_kvstore::Error),
+    /// The task queue could not do it.
+    #[cfg(feature = "taskqueue")]
+    #[error(transparent)]
+    Tasks(#[from] sinew_taskqueue::Error),
     /// The URL cannot be read.
     #[error(transparent)]
     Endpoint(#[from] sinew_transport_api::EndpointError),
@@ -174,6 +178,8 @@ impl Error {
             Self::Log(sinew_eventsource::Error::Session(sinew_session::Error::Transport(error))) => Some(error),
             #[cfg(feature = "kvstore")]
             Self::Kv(sinew_kvstore::Error::Session(sinew_session::Error::Transport(error))) => Some(error),
+            #[cfg(feature = "taskqueue")]
+            Self::Tasks(sinew_taskqueue::Error::Session(sinew_session::Error::Transport(error))) => Some(error),
             _ => None,
         }
     }

@@ -39,6 +39,7 @@
 //! | `zmq` | the schemes `zmq` and `zmq+ipc` |
 //! | `quic` | the scheme `quic` |
 //! | `bus` | publish and subscribe |
+//! | `taskqueue` | the task queue: each task to one worker, in turn, with its result |
 //! | `eventsource` | the event log: durable streams of events |
 //! | `kvstore` | the key-value store: durable buckets, watched without gaps |
 //! | `connectors` | between bus, event log, files and standard streams |
@@ -50,7 +51,7 @@ use sinew_transport_quic as _;
 #[cfg(feature = "zmq")]
 use sinew_transport_zmq as _;
 
-#[cfg(any(feature = "bus", feature = "eventsource", feature = "kvstore"))]
+#[cfg(any(feature = "bus", feature = "eventsource", feature = "kvstore", feature = "taskqueue"))]
 pub mod blocking;
 mod client;
 pub use client::{Client, ClientBuilder, connect};
@@ -91,4 +92,6 @@ pub use sinew_session::{
     Backoff, Error as SessionError, Executor, HeaderError, Headers, Losses, NameError, NameFault, Pattern,
     ResourceName, Session, SessionLimits, State, Subject, parse_rfc3339, rfc3339,
 };
+#[cfg(feature = "taskqueue")]
+pub use sinew_taskqueue as taskqueue;
 pub use sinew_transport_api::{Endpoint, EndpointError, Error as TransportError, Limits, Registry};

@@ -15,6 +15,8 @@ use sinew_eventsource::{Engine, LogLimits, MemoryEngine};
 #[cfg(feature = "kvstore")]
 use sinew_kvstore::KvLimits;
 use sinew_session::{Executor, SessionLimits};
+#[cfg(feature = "taskqueue")]
+use sinew_taskqueue::TaskLimits;
 use sinew_transport_api::{Endpoint, Limits, ListenOptions, Registry, Security};
 
 use crate::{Client, Error, Home, Result, linked};
@@ -36,6 +38,8 @@ pub struct Server {
     log: Option<Arc<dyn Engine>>,
     #[cfg(feature = "kvstore")]
     kv: Option<Arc<dyn sinew_kvstore::Engine>>,
+    #[cfg(feature = "taskqueue")]
+    tasks: Arc<dyn sinew_taskqueue::Engine>,
 }
 
 impl Server {
@@ -76,7 +80,7 @@ impl Server {
     /// [`SessionLimits::drain_timeout`]; then closes what is stored, so that the next start is quick.
     ///
     /// # Errors
-    /// `Log`, `Kv` where something could not be stored to the end. Everything is closed all the same.
+    /// `Log`, `Kv`, `Tasks` where something could not be stored to the end. Everything is closed all the same.
     pub async fn drain(self) -> Result<()> {
         self.inner.drain().await;
         #[cfg(feature = "eventsource")]
@@ -93,7 +97,11 @@ impl Server {
         };
         #[cfg(not(feature = "kvstore"))]
         let kv = Ok(());
-        log.and(kv)
+        #[cfg(feature = "taskqueue")]
+        let tasks = self.tasks.close().await.map_err(Error::from);
+        #[cfg(not(feature = "taskqueue"))]
+        let tasks = Ok(());
+        log.and(kv).and(tasks)
     }
 
     /// Waits for the first failure of the storage after which nothing more can be acknowledged: end the server then, and
@@ -113,7 +121,13 @@ impl Server {
             }
             std::future::pending().await
         };
-        first(log, kv).await
+        let tasks = async {
+            #[cfg(feature = "taskqueue")]
+            return self.tasks.failed().await.into();
+            #[cfg(not(feature = "taskqueue"))]
+            std::future::pending().await
+        };
+        first(first(log, kv), tasks).await
     }
 
     /// Cuts every connection at once, as a crash would, and waits until the addresses are free.
@@ -157,6 +171,10 @@ pub struct ServerBuilder {
     kv: Option<Arc<dyn sinew_kvstore::Engine>>,
     #[cfg(feature = "kvstore")]
     kv_limits: KvLimits,
+    #[cfg(feature = "taskqueue")]
+    tasks: Option<Arc<dyn sinew_taskqueue::Engine>>,
+    #[cfg(feature = "taskqueue")]
+    task_limits: TaskLimits,
 }
 
 /// How the server proves who it is.
@@ -289,6 +307,21 @@ impl ServerBuilder {
         self
     }
 
+    /// Offers a task queue on this engine. Default: one in memory, whose tasks are gone when the server ends; their acceptance
+    /// has the level `memory`.
+    #[cfg(feature = "taskqueue")]
+    pub fn task_engine(mut self, engine: Arc<dyn sinew_taskqueue::Engine>) -> Self {
+        self.tasks = Some(engine);
+        self
+    }
+
+    /// Other limits of the task queue than the default ones.
+    #[cfg(feature = "taskqueue")]
+    pub fn task_limits(mut self, limits: TaskLimits) -> Self {
+        self.task_limits = limits;
+        self
+    }
+
     /// Another place to run than a thread of its own.
     pub fn executor(mut self, executor: Executor) -> Self {
         self.executor = executor;
@@ -369,6 +402,12 @@ impl ServerBuilder {
         if let Some(engine) = &self.log {
             inner = inner.service(Arc::new(sinew_eventsource::Broker::new(engine.clone(), self.log_limits)));
         }
+        #[cfg(feature = "taskqueue")]
+        let tasks = self.tasks.unwrap_or_else(|| Arc::new(sinew_taskqueue::MemoryEngine::default()));
+        #[cfg(feature = "taskqueue")]
+        {
+            inner = inner.service(Arc::new(sinew_taskqueue::Broker::new(tasks.clone(), self.task_limits)));
+        }
         let inner = match inner.start().await {
             Ok(inner) => inner,
             Err(error) => {
@@ -381,6 +420,8 @@ impl ServerBuilder {
                 if let Some(kv) = self.kv {
                     let _ = kv.close().await;
                 }
+                #[cfg(feature = "taskqueue")]
+                let _ = tasks.close().await;
                 return Err(error.into());
             }
         };
@@ -394,6 +435,8 @@ impl ServerBuilder {
             log: self.log,
             #[cfg(feature = "kvstore")]
             kv: self.kv,
+            #[cfg(feature = "taskqueue")]
+            tasks,
         })
     }
 

@@ -90,6 +90,10 @@ fn options() -> Table {
     #[cfg(feature = "kvstore")]
     all.push(format!("{:?}", sinew::kvstore::KvLimits::default()));
     all.push(format!("{:?}", sinew_kvstore::KvEngineOptions::default()));
+    #[cfg(feature = "taskqueue")]
+    all.push(format!("{:?}", sinew::taskqueue::TaskLimits::default()));
+    #[cfg(feature = "taskqueue")]
+    all.push(format!("{:?}", sinew::taskqueue::QueueLimits::default()));
     all.iter().flat_map(|debug| fields(debug)).map(|(name, value)| (name.clone(), written(&name, &value))).collect()
 }
 
@@ -118,6 +122,7 @@ fn constants(name: &str) -> Vec<String> {
             "journal",
             "kvstore",
             "session",
+            "taskqueue",
             "transport-api",
             "transport-quic",
             "transport-zmq",
@@ -170,7 +175,9 @@ fn what_stands_in_the_table_is_in_the_code() {
             || name.starts_with("StreamConfig::");
         if name.contains("::") {
             let of_the_store = name.starts_with("KvLimits::");
-            let is_left_out = (of_the_bus && !cfg!(feature = "bus"))
+            let of_the_queue = ["TaskLimits::", "QueueLimits::"].iter().any(|of| name.starts_with(of));
+            let is_left_out = (of_the_queue && !cfg!(feature = "taskqueue"))
+                || (of_the_bus && !cfg!(feature = "bus"))
                 || (of_the_log && !cfg!(feature = "eventsource"))
                 || (of_the_store && !cfg!(feature = "kvstore"));
             assert!(options.contains_key(&name) || is_left_out, "there is no `{name}`");
