@@ -35,3 +35,5 @@ mod worker;
 pub use worker::{Job, TaskError, Worker, WorkerBuilder, WorkerStop};
 #[allow(dead_code, reason = "the tests of the rules, which come next, plant them")]
 mod planted;
+#[cfg(feature = "rpc")]
+pub mod rpc;
