@@ -40,6 +40,7 @@
 //! | `quic` | the scheme `quic` |
 //! | `bus` | publish and subscribe |
 //! | `taskqueue` | the task queue: each task to one worker, in turn, with its result |
+//! | `rpc` | typed calls over the task queue, with the service macro of `tarpc` |
 //! | `eventsource` | the event log: durable streams of events |
 //! | `kvstore` | the key-value store: durable buckets, watched without gaps |
 //! | `connectors` | between bus, event log, files and standard streams |
@@ -94,4 +95,6 @@ pub use sinew_session::{
 };
 #[cfg(feature = "taskqueue")]
 pub use sinew_taskqueue as taskqueue;
+#[cfg(feature = "rpc")]
+pub use sinew_taskqueue::rpc;
 pub use sinew_transport_api::{Endpoint, EndpointError, Error as TransportError, Limits, Registry};

@@ -1,6 +1,6 @@
 //! Typed calls over every transport, plaintext and secured: deadlines, cancels, typed errors, servers that share calls, and
 //! servers that are lost.
-#![cfg(feature = "rpc")]
+#![cfg(feature = "taskqueue")]
 
 // A crate that nothing names is not linked, and with it its transports.
 use sinew as _;
@@ -97,7 +97,8 @@ impl Serving {
         let calls = clerk.calls.clone();
         let server = soon("making the queue", rpc::server(tasks, &name())).await.expect("it is there");
         let stop = server.stop_handle();
-        let task = tokio::spawn(server.name("clerk").serve(move |context, request| {
+        let server = soon("joining", server.name("clerk").join()).await.expect("it joins");
+        let task = tokio::spawn(server.serve(move |context, request| {
             let clerk = clerk.clone();
             async move {
                 match request {
@@ -151,18 +152,6 @@ fn kind_of<T>(answer: std::result::Result<T, RpcError>) -> Option<ErrorKind> {
     }
 }
 
-/// Until the workers of the service's queue are so many.
-async fn servers(tasks: &Tasks, count: usize) {
-    let queue = rpc::queue(tasks, &name()).expect("a name");
-    loop {
-        let workers = soon("the servers", queue.workers_page(None)).await.expect("they are shown");
-        if workers.workers.len() == count {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
 async fn calls_and_errors(setup: &Setup) {
     let (ours, theirs) = (setup.tasks(0).await, setup.tasks(1).await);
     let desk = client(&ours);
@@ -170,7 +159,6 @@ async fn calls_and_errors(setup: &Setup) {
     assert!(matches!(error_of(nobody), Some(Error::NoWorkers { .. } | Error::UnknownQueue { .. })));
 
     let serving = Serving::start(&theirs).await;
-    servers(&ours, 1).await;
     assert_eq!(soon("a call", desk.divide(far(), 12, 3)).await.expect("it is answered"), Ok(4));
     let fault = soon("a call that fails", desk.divide(far(), 12, 0)).await.expect("it is answered");
     assert_eq!(fault, Err(Fault::ByZero { number: 12 }));
@@ -181,7 +169,8 @@ async fn calls_and_errors(setup: &Setup) {
 
     // Somebody who speaks of another service by the same name.
     let stranger: RpcClient<String, u8> = rpc::client(&ours, &name()).expect("a name");
-    let answer = soon("a call of a stranger", tarpc::client::stub::Stub::call(&stranger, far(), "what".to_owned())).await;
+    let answer =
+        soon("a call of a stranger", tarpc::client::stub::Stub::call(&stranger, far(), "what".to_owned())).await;
     assert_eq!(kind_of(answer), Some(ErrorKind::InvalidData));
 
     serving.end().await;
@@ -193,7 +182,6 @@ async fn deadlines_and_cancels(setup: &Setup) {
     let (ours, theirs) = (setup.tasks(0).await, setup.tasks(1).await);
     let desk = client(&ours);
     let mut serving = Serving::start(&theirs).await;
-    servers(&ours, 1).await;
 
     let over = soon("a call that takes too long", desk.wait(within(Duration::from_millis(300)))).await;
     assert!(matches!(over, Err(RpcError::DeadlineExceeded)), "{over:?}");
@@ -215,7 +203,6 @@ async fn two_share(setup: &Setup) {
     let ours = setup.tasks(0).await;
     let (one, other) = (setup.tasks(1).await, setup.tasks(2).await);
     let (one, other) = (Serving::start(&one).await, Serving::start(&other).await);
-    servers(&ours, 2).await;
     let desk = client(&ours);
     for number in 0..1_000 {
         let answer = soon("a call", desk.divide(far(), number * 7, 7)).await;
@@ -234,7 +221,6 @@ async fn lost_servers(setup: &mut Setup) {
 
     // Who serves goes in the midst of a call.
     let mut serving = Serving::start(&theirs).await;
-    servers(&ours, 1).await;
     let asked = desk.clone();
     let call = tokio::spawn(async move { asked.wait(far()).await });
     assert_eq!(serving.heard().await, "waits");
@@ -246,7 +232,6 @@ async fn lost_servers(setup: &mut Setup) {
     // The queue's own server goes: it had the call in memory alone.
     let theirs = setup.tasks(1).await;
     let mut serving = Serving::start(&theirs).await;
-    servers(&ours, 1).await;
     let asked = desk.clone();
     let call = tokio::spawn(async move { asked.wait(far()).await });
     assert_eq!(serving.heard().await, "waits");

@@ -32,6 +32,7 @@
 //! let name = "calculator".parse()?;
 //! let server = rpc::server(&tasks, &name).await?;
 //! let stop = server.stop_handle();
+//! let server = server.join().await?; // calls come from here on
 //! let serving = tokio::spawn(server.serve(|context, request| Exact.serve().serve(context, request)));
 //!
 //! let calculator = CalculatorClient::from(rpc::client(&tasks, &name)?);
@@ -51,7 +52,7 @@ use crate::{Result, TaskQueue, Tasks};
 mod client;
 mod server;
 pub use client::{RpcClient, client};
-pub use server::{RpcServer, server};
+pub use server::{RpcServer, RpcServing, server};
 
 /// What the names of the queues of services begin with.
 pub const QUEUE_PREFIX: &str = "rpc-";

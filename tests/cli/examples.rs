@@ -3,6 +3,9 @@
 use super::program::{Home, Running, schemes};
 
 #[allow(dead_code, reason = "its `main` is not ours")]
+#[path = "../../examples/calculator.rs"]
+mod calculator;
+#[allow(dead_code, reason = "its `main` is not ours")]
 #[path = "../../examples/configuration.rs"]
 mod configuration;
 #[allow(dead_code, reason = "its `main` is not ours")]
@@ -22,6 +25,7 @@ fn an_example_runs_or_explains_itself() {
     let Ok(example) = std::env::var(EXAMPLE) else {
         let none = || std::iter::empty::<String>();
         runtime.block_on(async {
+            assert!(calculator::run(none()).await.unwrap_err().to_string().starts_with("usage: calculator "));
             assert!(counters::run(none()).await.unwrap_err().to_string().starts_with("usage: counters "));
             assert!(lock::run(none()).await.unwrap_err().to_string().starts_with("usage: lock "));
             assert!(configuration::run(none()).await.unwrap_err().to_string().starts_with("usage: configuration "));
@@ -32,6 +36,7 @@ fn an_example_runs_or_explains_itself() {
     runtime
         .block_on(async {
             match arguments.next().as_deref() {
+                Some("calculator") => calculator::run(arguments).await,
                 Some("counters") => counters::run(arguments).await,
                 Some("lock") => lock::run(arguments).await,
                 Some("configuration") => configuration::run(arguments).await,
@@ -101,4 +106,20 @@ fn settings_reload_themselves() {
         assert_eq!(next(), speed);
     }
     succeed(watch);
+}
+
+#[test]
+fn a_calculator_over_each_transport() {
+    let home = Home::new();
+    let server = home.serve(&[]);
+    for scheme in schemes() {
+        let url = server.url(scheme);
+        let mut serving = start(&home, &["calculator", "serve", &url]);
+        while !serving.line().contains("serving") {}
+        let answer = succeed(start(&home, &["calculator", "divide", "84", "2", &url]));
+        assert!(answer.lines().any(|line| line == "42"), "{answer}");
+        let answer = succeed(start(&home, &["calculator", "divide", "84", "0", &url]));
+        assert!(answer.lines().any(|line| line == "DividedByZero"), "{answer}");
+        drop(serving);
+    }
 }

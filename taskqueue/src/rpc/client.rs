@@ -93,7 +93,9 @@ fn read<Resp: DeserializeOwned>(queue: &TaskQueue, outcome: Outcome) -> Result<R
         }
         Ending::DeadlineExceeded { .. } => Err(RpcError::DeadlineExceeded),
         Ending::Cancelled { .. } => failed(ErrorKind::Interrupted, "the call was cancelled at the queue".into()),
-        Ending::NoWorkers { .. } => Err(not_sent(Error::NoWorkers { queue: queue.name().to_string(), tags: Vec::new() })),
+        Ending::NoWorkers { .. } => {
+            Err(not_sent(Error::NoWorkers { queue: queue.name().to_string(), tags: Vec::new() }))
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tarpc::ServerError;
 use tarpc::context::{self, Context};
 
 use super::Call;
-use crate::{Error, Job, QueueConfig, Result, TaskError, Tasks, WorkerBuilder, WorkerStop};
+use crate::{Error, Job, QueueConfig, Result, TaskError, Tasks, Worker, WorkerBuilder, WorkerStop};
 
 /// What is told of a call that could not be read, or an answer that could not be written.
 pub(super) const UNREADABLE: &str = "unreadable";
@@ -68,6 +68,37 @@ impl RpcServer {
         self.worker.stop_handle()
     }
 
+    /// Joins, so that calls come from when this returns, without serving them yet.
+    ///
+    /// # Errors
+    /// As [`WorkerBuilder::join`].
+    pub async fn join(self) -> Result<RpcServing> {
+        Ok(RpcServing { worker: self.worker.join().await? })
+    }
+
+    /// Joins and serves, until it is stopped: as [`RpcServing::serve`].
+    ///
+    /// # Errors
+    /// As [`WorkerBuilder::run`].
+    pub async fn serve<Req, Resp, S, F>(self, serve: S) -> Result<()>
+    where
+        Req: DeserializeOwned + Send + 'static,
+        Resp: Serialize + Send + 'static,
+        S: Fn(Context, Req) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Resp, ServerError>> + Send + 'static,
+    {
+        self.join().await?.serve(serve).await
+    }
+}
+
+/// A server to which calls come.
+#[derive(Debug)]
+#[must_use = "a server serves once `serve` is awaited"]
+pub struct RpcServing {
+    worker: Worker,
+}
+
+impl RpcServing {
     /// Serves, until it is stopped. `serve` is given each call with its context: pass both on to tarpc's `Serve::serve` of your
     /// service. Each call is a task of the runtime that this is awaited in; one that is cancelled is dropped where it waits.
     ///
