@@ -23,7 +23,7 @@ use crate::limits::{CBOR_BYTES_MAX, DATA_LANES_MAX, SessionLimits};
 use crate::outbox::Outbox;
 use crate::record::{CRITICAL, HEADER_BYTES, Header, Run, SESSION, encode};
 use crate::service::{Link, Service};
-use crate::sessions::{ServerSession, Sessions};
+use crate::sessions::{ServerSession, Sessions, let_go};
 use crate::writer::Writer;
 use crate::{Error, Result};
 
@@ -263,7 +263,7 @@ async fn forget(core: &Core) {
         let until = next.unwrap_or_else(|| now() + core.limits.resume_window.max(FORGET_PAUSE));
         sleep_until(until.into()).await;
         let gone = core.sessions().expire(now());
-        drop(gone);
+        let_go(gone);
     }
 }
 
@@ -429,10 +429,12 @@ async fn send_refusal(sender: &mut dyn Sender, refusal: &Refusal) {
 fn attach(core: &Core, link: &Arc<Link>, known: Option<Arc<ServerSession>>) -> (Arc<ServerSession>, Option<u64>) {
     if let Some(session) = known {
         let mut inner = session.lock();
-        inner.resume(link.clone());
-        let received = inner.one_way;
-        drop(inner);
-        return (session, Some(received));
+        if !inner.is_over() {
+            inner.resume(link.clone());
+            let received = inner.one_way;
+            drop(inner);
+            return (session, Some(received));
+        }
     }
     let attachments = core.services.iter().map(|service| (service.code(), service.open(link))).collect();
     (core.sessions().enter(SessionId::random(&core.entropy), link.peer().key, link.clone(), attachments), None)
@@ -501,5 +503,5 @@ fn detach(core: &Core, session: &Arc<ServerSession>, link: &Arc<Link>, end: &End
         End::Failed(Error::Closed) => core.sessions().remove(session.id).into_iter().collect(),
         _ => core.sessions().cut(session.id, now()),
     };
-    drop(gone); // Outside the lock: attachments clean up.
+    let_go(gone); // Outside the lock: attachments clean up.
 }

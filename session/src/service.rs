@@ -32,7 +32,7 @@ pub trait Service: Send + Sync + Debug {
 }
 
 /// A service's side of one session at the server. It lives through cuts, until the session is over; dropping it is
-/// the end.
+/// the end, of the session or of the server.
 ///
 /// Everything is called where the block arrives and must not wait: what takes long goes to a task of its own, which
 /// answers through the [`Link`].
@@ -52,6 +52,10 @@ pub trait Attachment: Send + Debug {
 
     /// The session is resumed over a new connection.
     fn resume(&mut self, _link: &Arc<Link>) {}
+
+    /// The session is over: its client said goodbye, did not come back in time, or is no longer admitted. Dropped next. Not
+    /// called where the server stops: its clients may come back to the next one.
+    fn over(&mut self) {}
 
     /// The policy has changed: what was allowed before is to be asked for again, by [`Link::may`], and what is not
     /// allowed any more ends now. Called for cut sessions too.

@@ -50,6 +50,22 @@ impl ServerSession {
     }
 }
 
+/// Ends sessions that are over, for their services to let go of them. To be called with no lock held.
+pub(crate) fn let_go(gone: Vec<Arc<ServerSession>>) {
+    for session in gone {
+        let mut inner = session.lock();
+        // One that was taken up again in this moment lives on.
+        let attachments = if inner.suspended { inner.end() } else { Vec::new() };
+        drop(inner);
+        over(attachments);
+    }
+}
+
+/// The services' sides of a session that is over.
+pub(crate) fn over(mut attachments: Vec<(u8, Box<dyn Attachment>)>) {
+    attachments.iter_mut().for_each(|(_, attachment)| attachment.over());
+}
+
 impl Inner {
     /// Notes that a flush or a goodbye has arrived on one more of its `lanes`.
     pub(crate) fn barrier(&mut self, call: u32, lanes: u8) -> Barrier {

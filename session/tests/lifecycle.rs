@@ -1,10 +1,13 @@
 //! Beginnings and ends: hello and its refusals, resuming, drain, close, and who may do none of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sinew_auth::Identity;
-use sinew_session::{CRITICAL, Error, FAILURE, Header, REPLY, Session, State, encode, to_cbor};
+use sinew_session::{
+    Attachment, CRITICAL, Error, FAILURE, Failure, Header, Link, REPLY, Run, Service, Session, State, encode, to_cbor,
+};
 use sinew_testkit::echo::{ECHO, Echo, call, count, echo, verb};
 use sinew_testkit::net::Net;
 use sinew_testkit::setup::{Setup, soon};
@@ -268,4 +271,55 @@ async fn who_does_not_take_its_answers_is_not_read_any_more() {
     let session = setup.session().await;
     echo(&session, "others are served").await.unwrap();
     assert_eq!(server.connections(), 1);
+}
+
+/// A service that counts how often it is told that a session is over.
+#[derive(Clone, Debug, Default)]
+struct Ends(Arc<AtomicU32>);
+
+impl Service for Ends {
+    fn code(&self) -> u8 {
+        ECHO
+    }
+
+    fn open(&self, _link: &Arc<Link>) -> Box<dyn Attachment> {
+        Box::new(self.clone())
+    }
+}
+
+impl Attachment for Ends {
+    fn records(&mut self, _lane: Lane, _run: Run<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn over(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_is_told_that_a_session_is_over_and_not_that_its_server_stops() {
+    let net = Net::default();
+    let mut setup = Setup::on(&net, "mem://here");
+    let ends = Ends::default();
+    let over = || ends.0.load(Ordering::Relaxed);
+    let server = setup.serve(vec![Arc::new(ends.clone())]).await;
+    let (leaves, stays) = (setup.session().await, setup.session().await);
+    leaves.close().await.unwrap();
+    while server.sessions() == 2 {
+        sleep(SECOND).await;
+    }
+    assert_eq!(over(), 1, "it said goodbye");
+    net.faults("here").cut();
+    soon("coming back", stays.flush(30 * SECOND)).await.unwrap();
+    assert_eq!((over(), server.sessions()), (1, 1), "it came back");
+    net.faults("here").down();
+    while server.sessions() == 1 {
+        sleep(SECOND).await;
+    }
+    assert_eq!(over(), 2, "it did not come back in time");
+    net.faults("here").up();
+    soon("a new session", stays.flush(300 * SECOND)).await.unwrap();
+    server.abort().await;
+    assert_eq!(over(), 2, "it may go on at the next server");
 }

@@ -15,7 +15,7 @@ use crate::access::revoked;
 use crate::cbor::to_cbor;
 use crate::hello::verb;
 use crate::record::{Header, SESSION};
-use crate::sessions::ServerSession;
+use crate::sessions::{ServerSession, over};
 
 /// How often it looks. With the grace below, and as long again for the transport, a revoked key is out within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -61,7 +61,7 @@ pub(super) fn revoke(core: &Core, session: &Arc<ServerSession>) {
     let link = inner.link.clone();
     drop(inner);
     drop(core.sessions().remove(session.id));
-    drop(attachments); // Outside the locks: they clean up.
+    over(attachments); // Outside the locks: they clean up.
     let header = Header { service: SESSION, verb: verb::GOODBYE, ..Header::default() };
     link.pack().push_on_all(header, &Bytes::from(to_cbor(&revoked(link.peer()))));
     link.outbox().close();
