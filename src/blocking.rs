@@ -39,6 +39,8 @@ pub use sinew_eventsource::blocking::{Follower, Log, Member, Producer};
 #[cfg(feature = "kvstore")]
 pub use sinew_kvstore::blocking::{Kv, KvBucket, Watch};
 use sinew_session::{State, block_on};
+#[cfg(feature = "taskqueue")]
+pub use sinew_taskqueue::blocking::{TaskHandle, TaskQueue, Tasks};
 use sinew_transport_api::Endpoint;
 
 use crate::Result;
@@ -54,6 +56,8 @@ pub struct Client {
     log: Log,
     #[cfg(feature = "kvstore")]
     kv: Kv,
+    #[cfg(feature = "taskqueue")]
+    tasks: Tasks,
 }
 
 /// Connects to `url` with the keys of this account, as [`crate::connect`] does.
@@ -73,6 +77,8 @@ impl Client {
             log: Log::new(inner.log().clone()),
             #[cfg(feature = "kvstore")]
             kv: Kv::new(inner.kv().clone()),
+            #[cfg(feature = "taskqueue")]
+            tasks: Tasks::new(inner.tasks().clone()),
             inner,
         }
     }
@@ -87,6 +93,12 @@ impl Client {
     #[cfg(feature = "kvstore")]
     pub fn kv(&self) -> &Kv {
         &self.kv
+    }
+
+    /// The task queue. Clone it to keep it.
+    #[cfg(feature = "taskqueue")]
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     /// The bus. Clone it to keep it.

@@ -17,6 +17,7 @@ mod run;
 mod stop;
 pub(crate) use desk::Desk;
 pub use job::Job;
+pub(crate) use run::panicked;
 pub use stop::WorkerStop;
 
 /// What a worker is to be, before it joins.

@@ -143,6 +143,22 @@ impl Attachment for TaskAttachment {
         self.seat.resume(link);
     }
 
+    /// Nobody comes back to what it waits for; a server that stops leaves that to the next one.
+    fn over(&mut self) {
+        let connection = self.seat.connection;
+        for (_, call) in self.seat.all() {
+            if let What::Work(worker, _) = call.what {
+                self.gather(call.queue.as_str(), Input::Leave { worker, connection });
+            }
+        }
+        let doors: Vec<_> =
+            self.doors.values().filter(|door| !door.is_closed()).map(|door| door.name.clone()).collect();
+        for queue in doors {
+            self.gather(queue.as_str(), Input::Gone { connection });
+        }
+        self.tell_gathered();
+    }
+
     fn judge(&mut self) {
         for door in self.doors.values_mut() {
             door.submits = self.link.is_permitted(Operation::TaskSubmit, Resource::Name(door.name.as_str()));
@@ -179,17 +195,5 @@ impl Drop for TaskAttachment {
     fn drop(&mut self) {
         self.calls.clear();
         self.shared.seats.leave(self.seat.connection);
-        let connection = self.seat.connection;
-        for (_, call) in self.seat.all() {
-            if let What::Work(worker, _) = call.what {
-                self.gather(call.queue.as_str(), Input::Leave { worker, connection });
-            }
-        }
-        let doors: Vec<_> =
-            self.doors.values().filter(|door| !door.is_closed()).map(|door| door.name.clone()).collect();
-        for queue in doors {
-            self.gather(queue.as_str(), Input::Gone { connection });
-        }
-        self.tell_gathered();
     }
 }

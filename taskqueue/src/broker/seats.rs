@@ -82,7 +82,8 @@ impl Seats {
             behind_bytes: 0,
             head: Vec::new(),
         };
-        let (connection, ended_bytes_max) = (link.id(), self.ended_bytes_max);
+        // Counted from the epoch: an engine may have heard of sessions of a server before.
+        let (connection, ended_bytes_max) = (link.epoch().wrapping_add(link.id()), self.ended_bytes_max);
         let seat = Arc::new(Seat { connection, ended_bytes_max, state: Mutex::new(state) });
         self.seats.write().unwrap_or_else(PoisonError::into_inner).insert(connection, seat.clone());
         seat

@@ -1,5 +1,6 @@
 //! A worker that gives each task to a handler, on a tokio task of its own.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::future::Future;
 
@@ -102,16 +103,16 @@ impl<R: Into<Bytes> + Send + 'static> Running<R> {
         match ended {
             Ok((_, Ok(result))) => job.done(result),
             Ok((_, Err(error))) => job.fail(error),
-            Err(error) if error.is_panic() => job.fail(TaskError::new(PANICKED, words(error))),
+            Err(error) if error.is_panic() => job.fail(panicked(&*error.into_panic())),
             // Its runtime ends.
             Err(_) => job.hand_back(),
         }
     }
 }
 
-/// What a panic said.
-fn words(error: JoinError) -> String {
-    let panic = error.into_panic();
+/// A handler that panicked, as a failure.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> TaskError {
     let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "the handler panicked".to_owned())
+    let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
+    TaskError::new(PANICKED, said.unwrap_or_else(|| "the handler panicked".to_owned()))
 }
