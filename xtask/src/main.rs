@@ -13,6 +13,7 @@ mod tidy;
 
 mod metadata;
 mod step;
+mod store_size;
 mod tools;
 
 use std::process::ExitCode;
