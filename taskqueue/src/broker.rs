@@ -32,7 +32,8 @@ use seats::Seats;
 pub struct TaskLimits {
     /// Whether a task or a worker for a queue that is not there makes it, with the defaults. Default: yes.
     pub made_by_submit: bool,
-    /// Tasks that a session waits for. Default 65,536: as many calls as a client has in flight.
+    /// Tasks that a session waits for, and calls of it that wait for a queue's answer. Default 65,536 each: as many calls as a
+    /// client has in flight.
     pub waits_max: usize,
     /// Workers of a session. Default 1,000.
     pub workers_max: usize,

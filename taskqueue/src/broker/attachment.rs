@@ -69,8 +69,12 @@ impl TaskAttachment {
     pub(super) fn enter_once(&mut self, lane: Lane, record: &Record<'_>, queue: &str) -> Result<Asker, Failure> {
         let queue = self.door(queue)?.name.clone();
         let call = Call { verb: record.header.verb, lane, queue, what: What::Once };
-        let entered = self.seat.enter(record.header.call, call, usize::MAX);
-        entered.map_err(|_| bad_request("as many calls as there can be"))?;
+        let entered = self.seat.enter(record.header.call, call, self.shared.limits.waits_max);
+        entered.map_err(|max| {
+            let reason =
+                format!("{max} calls of this session wait for their queue, the limit; await some of them first");
+            Failure::new("limit", reason)
+        })?;
         Ok(self.asker(record.header.call))
     }
 

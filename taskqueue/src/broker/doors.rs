@@ -225,3 +225,33 @@ async fn open(shared: Arc<Shared>, name: ResourceName, state: Arc<Mutex<State>>)
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Asker, Moment, Spec, TaskId, TaskOptions};
+
+    fn submit(required: Option<Level>, elsewhere: bool) -> Told {
+        let spec = Spec {
+            id: TaskId::from_bytes([1; 16]),
+            owner: "anonymous".into(),
+            submitted: Moment::default(),
+            options: TaskOptions::default(),
+            payload: "x".into(),
+            fingerprint: 0,
+        };
+        Told { input: Input::Submit { asker: Asker { connection: 1, call: 1 }, spec }, required, elsewhere }
+    }
+
+    #[test]
+    fn what_another_server_may_have_had_is_taken_by_a_queue_on_disk_alone() {
+        let queue = "orders".parse().unwrap();
+        for level in [Level::Memory, Level::Written, Level::Fsynced] {
+            let refused = submit(None, true).refused(&queue, level);
+            assert_eq!(matches!(refused, Some(Error::OutcomeUnknown { .. })), level == Level::Memory, "{refused:?}");
+            assert!(submit(None, false).refused(&queue, level).is_none());
+            let refused = submit(Some(Level::Written), false).refused(&queue, level);
+            assert_eq!(matches!(refused, Some(Error::LevelUnmet { .. })), level == Level::Memory, "{refused:?}");
+        }
+    }
+}

@@ -32,6 +32,8 @@ struct State {
     calls: HashMap<u32, Call>,
     waits: usize,
     workers: usize,
+    /// Calls of which nothing stands afterwards.
+    once: usize,
     /// Outcomes for which the connection has no room yet.
     behind: VecDeque<Behind>,
     behind_bytes: usize,
@@ -78,6 +80,7 @@ impl Seats {
             calls: HashMap::new(),
             waits: 0,
             workers: 0,
+            once: 0,
             behind: VecDeque::new(),
             behind_bytes: 0,
             head: Vec::new(),
@@ -121,7 +124,7 @@ impl Seat {
         let before = state.calls.remove(&number);
         state.count(before.as_ref(), -1);
         let full = match call.what {
-            What::Once => false,
+            What::Once => state.once >= max,
             What::Wait(_) => state.waits >= max,
             What::Work(..) => state.workers >= max,
         };
@@ -158,6 +161,7 @@ impl Seat {
         let mut state = self.lock();
         state.link = None;
         state.calls.retain(|_, call| call.what != What::Once);
+        state.once = 0;
         (state.behind, state.behind_bytes) = (VecDeque::new(), 0);
     }
 
@@ -210,7 +214,8 @@ impl State {
         match call.map(|call| call.what) {
             Some(What::Wait(_)) => self.waits = self.waits.saturating_add_signed(by),
             Some(What::Work(..)) => self.workers = self.workers.saturating_add_signed(by),
-            Some(What::Once) | None => {}
+            Some(What::Once) => self.once = self.once.saturating_add_signed(by),
+            None => {}
         }
     }
 
