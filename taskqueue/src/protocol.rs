@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use sinew_session::Operation;
-pub(crate) use sinew_session::{bad_request, violation};
+pub(crate) use sinew_session::bad_request;
 
 use crate::{Listed, QueueConfig, TaskId, TaskInfo, WorkerId, WorkerInfo};
 

@@ -7,7 +7,7 @@ use super::attachment::TaskAttachment;
 use super::seats::{Call, What};
 use super::waits::{kept, reply_to};
 use crate::protocol::{
-    Asks, JoinHead, PROGRESS_BYTES_MAX, ReportHead, bad_request, read_attempt, read_held, read_number, verb, violation,
+    Asks, JoinHead, PROGRESS_BYTES_MAX, ReportHead, bad_request, read_attempt, read_held, read_number, verb,
 };
 use crate::{Input, WorkerId, WorkerSpec};
 
@@ -53,7 +53,7 @@ impl TaskAttachment {
             }
             _ => {
                 self.check(Asks::Progress)?;
-                let attempt = read_attempt(record.head()).ok_or_else(|| violation("progress of no attempt"))?;
+                let attempt = read_attempt(record.head()).ok_or_else(|| bad_request("progress of no attempt"))?;
                 if record.body().len() > PROGRESS_BYTES_MAX {
                     return Err(bad_request(format!("progress of more than {PROGRESS_BYTES_MAX} bytes")));
                 }
