@@ -18,8 +18,12 @@ use crate::client::{CALL, failure, unreadable};
 use crate::protocol::{
     AssignHead, JoinHead, Member, SERVICE, attempt_head, error_of, held_body, read_joined, read_recall, verb,
 };
-use crate::{Attempt, Error, Recalled, Report, Result, TaskQueue, WorkerId};
+use crate::{Attempt, Error, PAYLOAD_BYTES_MAX, Recalled, Report, Result, TaskQueue, WorkerId};
 
+/// Bytes of a report beside its result: header and head.
+const REPORT_BYTES: usize = 64;
+
+/// One membership at the client.
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub(crate) number: u32,
@@ -210,7 +214,11 @@ impl Desk {
         let Some(session) = self.session() else { return };
         let head = self.join_head();
         let again = self.clone();
-        session.cast(self.join_request(&[&head], Bytes::new()), move |reply| again.joined(reply));
+        session.cast(self.join_request(&[&head], Bytes::new()), move |reply| match reply {
+            // The server takes long: it is asked until it says something.
+            Err(SessionError::Timeout { .. }) => again.join_again(),
+            reply => again.joined(reply),
+        });
     }
 
     /// After a cut: a worker again, with what it has.
@@ -300,8 +308,15 @@ impl Desk {
         packer.push(lane, header, &[head], body);
     }
 
-    pub(super) fn renew(&self) {
+    pub(super) fn renew(self: &Arc<Self>) {
         self.say(verb::RENEW, &[], &Bytes::new());
+        self.send_reports();
+    }
+
+    /// The largest result that can be reported.
+    pub(super) fn result_bytes_max(&self) -> usize {
+        let record = self.session().map_or(usize::MAX, |session| session.record_bytes_max());
+        record.saturating_sub(REPORT_BYTES).min(PAYLOAD_BYTES_MAX as usize)
     }
 
     /// Tells how far an attempt is. What finds no room is passed over: it is the newest that matters.

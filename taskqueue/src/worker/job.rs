@@ -11,7 +11,8 @@ use sinew_session::ResourceName;
 
 use super::{Desk, TaskError};
 use crate::protocol::{AssignHead, PROGRESS_BYTES_MAX};
-use crate::{Attempt, Error, PAYLOAD_BYTES_MAX, Recalled, Report, Result, TaskId};
+use crate::scheduler::MESSAGE_BYTES_MAX;
+use crate::{Attempt, Error, Recalled, Report, Result, TaskId};
 
 /// An attempt at a task. Cheap to clone; what became of it is told once, by [`done`](Self::done), [`fail`](Self::fail) or
 /// [`hand_back`](Self::hand_back). Once the last clone is dropped without a word, it is handed back.
@@ -138,8 +139,8 @@ impl Job {
     /// first word counts.
     pub fn done(&self, result: impl Into<Bytes>) {
         let result = result.into();
-        if result.len() > PAYLOAD_BYTES_MAX as usize {
-            let (bytes, max) = (result.len(), PAYLOAD_BYTES_MAX as usize);
+        let (bytes, max) = (result.len(), self.inner.desk.result_bytes_max());
+        if bytes > max {
             let advice = "store it elsewhere and return where it is".into();
             let error =
                 Error::TooLarge { queue: self.queue().to_string(), what: "a result".into(), bytes, max, advice };
@@ -151,7 +152,8 @@ impl Job {
     /// It failed. As [`done`](Self::done).
     pub fn fail(&self, error: TaskError) {
         let TaskError { code, message, details, is_final } = error;
-        let fits = details.len() <= PAYLOAD_BYTES_MAX as usize;
+        // Code and message have their place, too.
+        let fits = details.len() + MESSAGE_BYTES_MAX * 2 <= self.inner.desk.result_bytes_max();
         self.settle(Report::Failed { code, message, details: if fits { details } else { Bytes::new() }, is_final });
     }
 

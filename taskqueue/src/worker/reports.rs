@@ -8,7 +8,21 @@ use sinew_session::{Error as SessionError, Reply, Request};
 use super::desk::Desk;
 use crate::client::{CALL, FOR_EVER};
 use crate::protocol::{SERVICE, error_of, number_head, report_of, verb};
-use crate::{Attempt, Report, Result};
+use crate::{Attempt, Error, Report, Result};
+
+/// Whether a report that was answered so would be answered so again.
+fn is_final(error: &SessionError) -> bool {
+    matches!(
+        error_of(error.clone()),
+        Error::TooLarge { .. }
+            | Error::Invalid { .. }
+            | Error::UnknownWorker { .. }
+            | Error::UnknownTask { .. }
+            | Error::UnknownQueue { .. }
+            | Error::Ended { .. }
+            | Error::Session(SessionError::Failed(_))
+    )
+}
 
 impl Desk {
     /// What became of an attempt. Only the first word counts, and none of one that was recalled.
@@ -53,8 +67,13 @@ impl Desk {
     fn reported(&self, attempt: Attempt, reply: &sinew_session::Result<Reply>) {
         let mut state = self.lock();
         match reply {
-            // Cut: it goes again once the worker has joined again.
-            Err(SessionError::OutcomeUnknown) => {
+            // Whatever the queue does not take it does not take later either; it has said so to who waits.
+            Err(error) if is_final(error) => {
+                state.held.remove(&attempt);
+                tracing::warn!(queue = %self.queue, task = %attempt.task, %error, "a report was not taken");
+            }
+            // Cut, or too much at this moment: it goes again once the worker has joined again, or renews.
+            Err(_) => {
                 if let Some(held) = state.held.get_mut(&attempt) {
                     held.sending = false;
                 }
@@ -64,11 +83,6 @@ impl Desk {
                 let is_late = reply.head.first().is_some_and(|late| *late != 0);
                 let was_held = state.held.remove(&attempt).is_some();
                 state.late += u64::from(is_late && was_held);
-            }
-            // Whatever the queue does not take it does not take later either; it has said so to who waits.
-            Err(error) => {
-                state.held.remove(&attempt);
-                tracing::warn!(queue = %self.queue, task = %attempt.task, %error, "a report was not taken");
             }
         }
         drop(state);
