@@ -94,6 +94,8 @@ fn options() -> Table {
     all.push(format!("{:?}", sinew::taskqueue::TaskLimits::default()));
     #[cfg(feature = "taskqueue")]
     all.push(format!("{:?}", sinew::taskqueue::QueueLimits::default()));
+    #[cfg(feature = "taskqueue")]
+    all.push(format!("{:?}", sinew::taskqueue::TaskEngineOptions::default()));
     all.iter().flat_map(|debug| fields(debug)).map(|(name, value)| (name.clone(), written(&name, &value))).collect()
 }
 

@@ -17,8 +17,11 @@ pub(crate) struct Clock {
 impl Clock {
     /// From now on, and never before `earliest`: the newest moment that is stored.
     pub(crate) fn start(earliest: Moment) -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wall = Moment(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
+        Self::start_at(wall(), earliest)
+    }
+
+    /// The same where the wall clock shows `wall`.
+    pub(crate) fn start_at(wall: Moment, earliest: Moment) -> Self {
         Self { base: wall.max(earliest), since: Instant::now() }
     }
 
@@ -31,4 +34,10 @@ impl Clock {
         let span = at.since(self.base);
         self.since.checked_add(span).unwrap_or_else(|| self.since + std::time::Duration::from_secs(86_400 * 365))
     }
+}
+
+/// What the wall clock shows.
+pub(crate) fn wall() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -3,6 +3,23 @@
 //! A queue is told things by [`Queue::tell`], which does not wait, and speaks through an [`Outlet`], in order, each thing once
 //! what it tells of has the level that the queue promises. What can be seen of it is answered from memory, at once.
 
+mod codec;
+mod folder;
+mod host;
+mod journal_engine;
+mod recovery;
+mod rounds;
+mod stored_queue;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+mod words;
+
+use host::Host;
+pub use host::TaskEngineOptions;
+pub use journal_engine::JournalEngine;
+use words::{explain, storage, storage_of};
+
 use std::fmt::Debug;
 use std::sync::Arc;
 

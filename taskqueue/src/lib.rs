@@ -53,14 +53,12 @@ mod error;
 pub use error::{Error, Result};
 mod info;
 pub use info::{Counts, Explanation, Listed, QueueInfo, Reason, TaskInfo, TaskState, WorkerInfo};
-#[allow(dead_code, reason = "the engine on disk, which comes next, stands on all of it")]
 mod scheduler;
 pub use scheduler::{Answer, Asker, Attempt, Effect, Input, Recalled, Report, Spec, WorkerSpec};
 mod engine;
-pub use engine::{Engine, Outlet, Queue};
+pub use engine::{Engine, JournalEngine, Outlet, Queue, TaskEngineOptions};
 mod clock;
 mod memory;
-#[allow(dead_code, reason = "the engine on disk, which comes next, stands on all of it")]
 mod shell;
 pub use memory::MemoryEngine;
 mod protocol;
@@ -72,7 +70,6 @@ pub use client::{Submission, TaskHandle, TaskPage, TaskProgress, TaskQueue, Task
 mod worker;
 pub use worker::{Job, TaskError, Worker, WorkerBuilder, WorkerStop};
 pub mod blocking;
-#[allow(dead_code, reason = "the tests of the rules, which come next, plant them")]
 mod planted;
 #[cfg(feature = "rpc")]
 pub mod rpc;

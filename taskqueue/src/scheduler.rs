@@ -70,6 +70,8 @@ pub(crate) struct Scheduler {
     /// The place of the next task.
     sequence: u64,
     bytes: u64,
+    /// Bytes that these have on disk, about.
+    stored_bytes: u64,
     delayed: u64,
     running: u64,
     matching: Matching,
@@ -87,6 +89,8 @@ pub(crate) struct Scheduler {
     settles: Option<Moment>,
     /// What was stored has been applied: what comes now is new.
     lives: bool,
+    /// When a task ended last: no two end at one moment, so that the order of their ends is known.
+    last_end: Moment,
     counts: Counts,
 }
 
@@ -111,6 +115,7 @@ impl Scheduler {
             order: BTreeMap::new(),
             sequence: 1,
             bytes: 0,
+            stored_bytes: 0,
             delayed: 0,
             running: 0,
             matching: Matching::default(),
@@ -123,6 +128,7 @@ impl Scheduler {
             timers: BTreeSet::new(),
             settles: None,
             lives: false,
+            last_end: Moment::default(),
             counts: Counts::default(),
         }
     }
@@ -130,8 +136,8 @@ impl Scheduler {
     /// What was stored has been applied, and the queue begins to live: workers that had tasks, and clients that waited, may be
     /// on their way back.
     pub(crate) fn recovered(&mut self, now: Moment) {
+        self.forget_what_is_over(now);
         self.counts = Counts::default();
-        self.lives = true;
         let lease = now + self.config.lease;
         let known: Vec<TaskId> = self.order.values().copied().collect();
         for id in known {
@@ -159,10 +165,6 @@ impl Scheduler {
         self.timers.insert((lease, Timer::Settles));
     }
 
-    pub(crate) fn config(&self) -> &QueueConfig {
-        &self.config
-    }
-
     /// Takes these in, in order, and hands out what can be handed out then.
     pub(crate) fn handle(&mut self, now: Moment, inputs: Vec<Input>, out: &mut Output) {
         self.lives = true;
@@ -185,7 +187,7 @@ impl Scheduler {
             Input::Submit { asker, spec } => self.submit(now, asker, spec, out),
             Input::Attach { asker, task, owner } => self.attach(asker, task, owner.as_deref(), out),
             Input::Detach { asker, call, task } => self.detach(asker, call, task, out),
-            Input::Release { task, owner } => self.release(now, task, &owner),
+            Input::Release { task, owner } => self.release(now, task, &owner, out),
             Input::Cancel { asker, task, owner } => self.cancel(now, asker, task, owner.as_deref(), out),
             Input::Abandon { asker, task } => self.abandon(now, asker, task, out),
             Input::Gone { connection } => self.gone(now, connection, out),
@@ -228,8 +230,8 @@ impl Scheduler {
             Ending::NoWorkers { .. } => &mut self.counts.no_workers,
         };
         *count += 1;
-        let outcome = Arc::new(outcome);
-        self.change(out, Record::Ended { task: id, outcome: outcome.clone(), at: now });
+        let (outcome, at) = (Arc::new(outcome), now.max(Moment(self.last_end.0 + 1)));
+        self.change(out, Record::Ended { task: id, outcome: outcome.clone(), at });
         if !to.is_empty() {
             out.effects.push(Effect::Ended { to, task: id, outcome });
         }

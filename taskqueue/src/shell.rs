@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
@@ -27,8 +28,18 @@ pub(crate) struct Shell {
     state: Mutex<State>,
     /// What is due next has changed.
     wake: Arc<Notify>,
-    /// Told that there is something to store; `None`: nothing is stored.
-    ring: Option<Box<dyn Fn() + Send + Sync>>,
+    /// `None`: nothing is stored.
+    storing: Option<Storing>,
+    disk_bytes: AtomicU64,
+}
+
+/// How what changes comes to be stored.
+pub(crate) struct Storing {
+    /// Told that there is something to store.
+    pub(crate) ring: Box<dyn Fn() + Send + Sync>,
+    /// Bytes that wait to be stored, from which on no new task is taken; from twice as many on nothing is that wants an
+    /// answer.
+    pub(crate) waiting_bytes_max: usize,
 }
 
 struct State {
@@ -36,12 +47,20 @@ struct State {
     outlet: Option<Arc<dyn Outlet>>,
     /// What is to be stored, and let out once it is.
     unstored: Unstored,
+    /// Something is being stored just now.
+    is_storing: bool,
+    /// Bytes that wait to be stored, with what is being stored.
+    waiting_bytes: usize,
+    /// Why no new task is taken just now.
+    refusing: Option<Error>,
     /// What can be let out.
     outgoing: VecDeque<Effect>,
     is_letting_out: bool,
     /// When the task that watches the time wakes.
     armed: Option<Moment>,
     ended: Option<Error>,
+    #[cfg(test)]
+    made: Made,
 }
 
 /// What is to be stored, and what is let out once it is.
@@ -49,6 +68,48 @@ struct State {
 pub(crate) struct Unstored {
     pub(crate) records: Vec<Record>,
     pub(crate) effects: Vec<Effect>,
+    /// Bytes that it takes, about.
+    bytes: usize,
+}
+
+impl Unstored {
+    /// What is to be let out alone: a bug on purpose does so.
+    pub(crate) fn without_records(&mut self) -> Self {
+        Self { effects: std::mem::take(&mut self.effects), ..Self::default() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.effects.is_empty()
+    }
+}
+
+/// Bytes of a record or an effect beside payloads and outcomes, about.
+const THING_BYTES: usize = 100;
+
+fn bytes_of(record: &Record) -> usize {
+    let bytes = match record {
+        Record::Accepted { spec, .. } => spec.payload.len(),
+        Record::Ended { outcome, .. } => outcome.body.len(),
+        Record::Carried(carried) => carried.spec.payload.len(),
+        _ => 0,
+    };
+    THING_BYTES + bytes
+}
+
+fn bytes_of_effect(effect: &Effect) -> usize {
+    let bytes = match effect {
+        Effect::Progress { data, .. } => data.len(),
+        _ => 0,
+    };
+    THING_BYTES + bytes
+}
+
+/// All records that were made; and after each change how many effects there were by then, and how many records.
+#[cfg(test)]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Made {
+    pub(crate) records: Vec<Record>,
+    pub(crate) marks: Vec<(usize, usize)>,
 }
 
 impl fmt::Debug for Shell {
@@ -64,18 +125,24 @@ impl Shell {
         level: Level,
         clock: Clock,
         scheduler: Scheduler,
-        ring: Option<Box<dyn Fn() + Send + Sync>>,
+        storing: Option<Storing>,
     ) -> Arc<Self> {
         let state = State {
             scheduler,
             outlet: None,
             unstored: Unstored::default(),
+            is_storing: false,
+            waiting_bytes: 0,
+            refusing: None,
             outgoing: VecDeque::new(),
             is_letting_out: false,
             armed: None,
             ended: None,
+            #[cfg(test)]
+            made: Made::default(),
         };
-        let shell = Arc::new(Self { name, level, clock, state: Mutex::new(state), wake: Arc::default(), ring });
+        let (state, wake, disk_bytes) = (Mutex::new(state), Arc::default(), AtomicU64::new(0));
+        let shell = Arc::new(Self { name, level, clock, state, wake, storing, disk_bytes });
         tokio::spawn(watch(Arc::downgrade(&shell)));
         shell
     }
@@ -87,28 +154,104 @@ impl Shell {
     /// Changes something, and lets out what comes of it.
     fn change(&self, change: impl FnOnce(&mut Scheduler, Moment, &mut Output)) {
         let mut state = self.lock();
-        let mut out = Output { records: self.ring.as_ref().map(|_| Vec::new()), effects: Vec::new() };
+        if state.ended.is_some() {
+            return;
+        }
+        let mut out = Output { records: self.storing.as_ref().map(|_| Vec::new()), effects: Vec::new() };
         change(&mut state.scheduler, self.clock.now(), &mut out);
         let next = state.scheduler.next_timeout();
         let is_earlier = next.is_some_and(|next| state.armed.is_none_or(|armed| next < armed));
         if is_earlier {
             self.wake.notify_one();
         }
-        match out.records {
-            None => {
+        match (out.records, &self.storing) {
+            (Some(records), Some(storing)) => self.gather(state, storing, records, out.effects),
+            _ => {
                 state.outgoing.extend(out.effects);
                 self.let_out(state);
             }
-            Some(records) => {
-                let is_something = !records.is_empty() || !out.effects.is_empty();
-                state.unstored.records.extend(records);
-                state.unstored.effects.extend(out.effects);
-                drop(state);
-                if let Some(ring) = self.ring.as_ref().filter(|_| is_something) {
-                    ring();
-                }
+        }
+    }
+
+    /// Has it stored, and then let out.
+    fn gather(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        storing: &Storing,
+        records: Vec<Record>,
+        mut effects: Vec<Effect>,
+    ) {
+        if state.waiting_bytes >= 2 * storing.waiting_bytes_max {
+            // Nobody's outcome hangs on it.
+            effects.retain(|effect| !matches!(effect, Effect::Progress { .. }));
+        }
+        #[cfg(test)]
+        state.made.add(&records, effects.len());
+        if records.is_empty() && state.unstored.is_empty() && !state.is_storing {
+            // All that they tell of is stored.
+            state.outgoing.extend(effects);
+            return self.let_out(state);
+        }
+        let bytes = records.iter().map(bytes_of).chain(effects.iter().map(bytes_of_effect)).sum::<usize>();
+        let is_waited_for = !effects.is_empty() || records.iter().any(|of| !matches!(of, Record::Released { .. }));
+        state.waiting_bytes += bytes;
+        state.unstored.bytes += bytes;
+        state.unstored.records.extend(records);
+        state.unstored.effects.extend(effects);
+        drop(state);
+        if is_waited_for {
+            (storing.ring)();
+        }
+    }
+
+    /// Has what is known of these tasks stored again, behind everything that was said up to now: of each all of it, or only
+    /// what it is by this place in the order of acceptance. Says how many records that makes.
+    pub(crate) fn carry(&self, tasks: &[(TaskId, Option<u64>)]) -> usize {
+        let mut state = self.lock();
+        let mut records = Vec::new();
+        for (task, sequence) in tasks {
+            let known = state.scheduler.carried(*task);
+            let is_meant = |record: &Record| match record {
+                Record::Carried(carried) => sequence.is_none_or(|sequence| carried.sequence == sequence),
+                _ => false,
+            };
+            if known.iter().any(is_meant) {
+                records.extend(known);
             }
         }
+        let (count, bytes) = (records.len(), records.iter().map(bytes_of).sum::<usize>());
+        state.waiting_bytes += bytes;
+        state.unstored.bytes += bytes;
+        state.unstored.records.extend(records);
+        count
+    }
+
+    /// Takes no new task for now, and says why; or does again.
+    pub(crate) fn refuse(&self, why: Option<Error>) {
+        self.lock().refusing = why;
+    }
+
+    pub(crate) fn set_disk_bytes(&self, bytes: u64) {
+        self.disk_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Why this is not taken now.
+    fn refusal(&self, state: &State, input: &Input) -> Option<Error> {
+        if let Some(why) = &state.ended {
+            return Some(why.clone());
+        }
+        let storing = self.storing.as_ref()?;
+        let is_new = matches!(input, Input::Submit { .. } | Input::RetryDead { .. });
+        let max = if is_new { storing.waiting_bytes_max } else { 2 * storing.waiting_bytes_max };
+        if let Some(why) = state.refusing.as_ref().filter(|_| is_new) {
+            return Some(why.clone());
+        }
+        let bytes = state.waiting_bytes;
+        (bytes >= max && input.asker().is_some()).then(|| Error::Busy { queue: self.name.to_string(), bytes })
     }
 
     /// Lets out what can be let out, unless somebody does so already.
@@ -129,16 +272,39 @@ impl Shell {
         state.is_letting_out = false;
     }
 
-    /// What is to be stored now.
-    pub(crate) fn unstored(&self) -> Unstored {
-        std::mem::take(&mut self.lock().unstored)
+    /// What is to be stored now; `None` where there is nothing. It is the only one until it [is](Self::stored).
+    pub(crate) fn unstored(&self) -> Option<Unstored> {
+        let mut state = self.lock();
+        if state.unstored.is_empty() {
+            return None;
+        }
+        state.is_storing = true;
+        Some(std::mem::take(&mut state.unstored))
     }
 
-    /// What was to be let out once it is stored: it is.
-    pub(crate) fn stored(&self, effects: Vec<Effect>) {
+    /// What was to be stored is: what was said with it is let out.
+    pub(crate) fn stored(&self, stored: Unstored) {
         let mut state = self.lock();
-        state.outgoing.extend(effects);
+        state.is_storing = false;
+        state.waiting_bytes -= stored.bytes;
+        state.outgoing.extend(stored.effects);
         self.let_out(state);
+    }
+
+    /// Whether something waits to be stored.
+    pub(crate) fn has_unstored(&self) -> bool {
+        !self.lock().unstored.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn made(&self) -> Made {
+        self.lock().made.clone()
+    }
+
+    /// As the time that passes does it.
+    #[cfg(test)]
+    pub(crate) fn turn(&self) {
+        self.change(|scheduler, now, out| scheduler.handle_timeout(now, out));
     }
 
     /// The rules, to look at.
@@ -152,17 +318,37 @@ impl Shell {
 
     /// Nothing more comes of it.
     pub(crate) fn end(&self, why: &Error) {
-        let mut state = self.lock();
-        if state.ended.is_some() {
-            return;
+        if self.stop(why) {
+            self.tell_ended(why);
         }
-        state.ended = Some(why.clone());
-        let outlet = state.outlet.clone();
+    }
+
+    /// It is told nothing more, and time passes no more; what it has said goes on to be stored and let out. Says whether it
+    /// did not stand still already.
+    pub(crate) fn stop(&self, why: &Error) -> bool {
+        let mut state = self.lock();
+        let is_first = state.ended.is_none();
+        state.ended.get_or_insert_with(|| why.clone());
         drop(state);
         self.wake.notify_one();
+        is_first
+    }
+
+    /// Tells who listens that nothing more comes.
+    pub(crate) fn tell_ended(&self, why: &Error) {
+        let outlet = self.lock().outlet.clone();
         if let Some(outlet) = outlet {
             outlet.ended(&self.name, why);
         }
+    }
+}
+
+#[cfg(test)]
+impl Made {
+    fn add(&mut self, records: &[Record], effects: usize) {
+        self.records.extend_from_slice(records);
+        let before = self.marks.last().map_or(0, |(effects, _)| *effects);
+        self.marks.push((before + effects, self.records.len()));
     }
 }
 
@@ -221,19 +407,24 @@ impl Queue for Shell {
     }
 
     fn tell(&self, inputs: Vec<Input>) {
-        let state = self.lock();
-        if let Some(why) = state.ended.clone() {
-            let outlet = state.outlet.clone();
-            drop(state);
-            let askers = inputs.iter().filter_map(Input::asker);
-            let answers = askers.map(|to| Effect::Answer { to, answer: Err(why.clone()) }).collect();
-            if let Some(outlet) = outlet {
-                outlet.let_out(&self.name, answers);
+        let mut state = self.lock();
+        let (mut taken, mut refused) = (Vec::with_capacity(inputs.len()), Vec::new());
+        for input in inputs {
+            match self.refusal(&state, &input) {
+                None => taken.push(input),
+                Some(why) => refused.extend(input.asker().map(|to| Effect::Answer { to, answer: Err(why) })),
             }
-            return;
         }
-        drop(state);
-        self.change(|scheduler, now, out| scheduler.handle(now, inputs, out));
+        if !refused.is_empty() {
+            // They tell of nothing that waits to be stored.
+            state.outgoing.extend(refused);
+            self.let_out(state);
+        } else {
+            drop(state);
+        }
+        if !taken.is_empty() {
+            self.change(|scheduler, now, out| scheduler.handle(now, taken, out));
+        }
     }
 
     fn has_ended(&self) -> bool {
@@ -241,7 +432,7 @@ impl Queue for Shell {
     }
 
     fn info(&self) -> QueueInfo {
-        self.look(|scheduler| scheduler.info(self.level, 0))
+        self.look(|scheduler| scheduler.info(self.level, self.disk_bytes.load(Ordering::Relaxed)))
     }
 
     fn tasks(&self, listed: Listed, after: Option<u64>, max: usize) -> Vec<TaskInfo> {

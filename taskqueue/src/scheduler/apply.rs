@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::task::stored_bytes;
 use super::{
     Carried, CarriedState, FETCHED_WITHIN, Kept, Moment, Outcome, Phase, Record, Scheduler, Spec, Task, TaskId, Timer,
 };
@@ -68,6 +69,14 @@ impl Scheduler {
                     self.keep_until(task);
                 }
             }
+            Record::Released { task } => {
+                let Some(kept) = self.ended.get_mut(task) else { return };
+                kept.released = true;
+                self.keep_until(task);
+                if self.ended.get(task).is_some_and(|kept| kept.until <= kept.at) {
+                    self.forget(task);
+                }
+            }
             Record::DeadDropped { task } => {
                 self.dead.take(task);
             }
@@ -116,6 +125,7 @@ impl Scheduler {
             self.timers.insert((at, Timer::Deadline(id)));
         }
         self.bytes += task.bytes();
+        self.stored_bytes += stored_bytes(&task.spec);
         self.order.insert(sequence, id);
         self.sequence = self.sequence.max(sequence + 1);
         self.matching.wait(class, task.rank(), id);
@@ -197,6 +207,7 @@ impl Scheduler {
             self.waits.remove(&(waiter.connection, id));
         }
         self.bytes -= task.bytes();
+        self.stored_bytes -= stored_bytes(&task.spec);
         let Task { spec, sequence, number, spent, detached, .. } = task;
         Some(Past { spec, sequence, number, spent, detached })
     }
@@ -213,15 +224,22 @@ impl Scheduler {
         }
         let kept = Kept { spec, sequence, number, spent, detached, released: false, outcome, at, until: at };
         self.sequence = self.sequence.max(sequence + 1);
+        self.last_end = self.last_end.max(at);
         self.ended.put(kept);
         self.keep_until(id);
+        self.limit_ended();
+    }
+
+    /// Forgets the oldest outcomes where there are too many. While records are applied again there may be more: what was
+    /// forgotten at its time is among them, and must not push out what is kept for longer.
+    fn limit_ended(&mut self) {
         let limits = self.config.limits;
+        if !self.lives {
+            return;
+        }
         while self.ended.len() > limits.results_max || self.ended.bytes() > limits.results_bytes_max {
-            // What was released, or forgotten at its time, is not stored: what is read again of that must not push out what
-            // is kept for longer.
-            let goes = if self.lives { self.ended.oldest() } else { self.ended.first_to_go().map(|(_, id)| id) };
-            let Some(goes) = goes else { break };
-            self.forget(goes);
+            let Some(oldest) = self.ended.oldest() else { break };
+            self.forget(oldest);
             self.counts.results_forgotten += 1;
         }
     }
@@ -261,12 +279,33 @@ impl Scheduler {
             at,
             until,
         });
+        self.last_end = self.last_end.max(at);
+        self.limit_dead();
+    }
+
+    fn limit_dead(&mut self) {
         let limits = self.config.limits;
+        if !self.lives {
+            return;
+        }
         while self.dead.len() > limits.dead_max || self.dead.bytes() > limits.dead_bytes_max {
             let Some(oldest) = self.dead.oldest() else { break };
             self.dead.take(oldest);
             self.counts.dead_forgotten += 1;
         }
+    }
+
+    /// All records have been applied again: what is over by now is forgotten, and what is more than there may be.
+    pub(super) fn forget_what_is_over(&mut self, now: Moment) {
+        self.forget_at(now);
+        self.lives = true;
+        self.limit_ended();
+        self.limit_dead();
+    }
+
+    /// Bytes that everything would have on disk, if each thing was stored once; about.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.stored_bytes + self.ended.stored_bytes() + self.dead.stored_bytes()
     }
 
     /// Everything that there is of a task, as it would have to be stored again.
@@ -295,7 +334,11 @@ impl Scheduler {
         let ended = ended.map(|it| kept(it, CarriedState::Ended { outcome: it.outcome.clone(), at: it.at }));
         let dead = self.dead.get(id);
         let dead = dead.map(|it| kept(it, CarriedState::Dead { outcome: it.outcome.clone(), at: it.at }));
-        [live, ended, dead].into_iter().flatten().map(Record::Carried).collect()
+        let mut records: Vec<_> = [live, ended, dead].into_iter().flatten().map(Record::Carried).collect();
+        if self.ended.get(id).is_some_and(|kept| kept.released) {
+            records.push(Record::Released { task: id });
+        }
+        records
     }
 
     /// All tasks of which something is known.

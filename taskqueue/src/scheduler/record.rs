@@ -54,6 +54,11 @@ pub(crate) enum Record {
         /// Which.
         task: TaskId,
     },
+    /// Who submitted a task that has ended has its outcome. Nobody waits for this one to be stored: it goes with the others.
+    Released {
+        /// Which.
+        task: TaskId,
+    },
     /// A task as it is, instead of everything that was stored of it before.
     Carried(Carried),
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::Spec;
-use crate::{Moment, Outcome, TaskId};
+use super::task::stored_bytes;
+use crate::{Ending, Moment, Outcome, TaskId};
 
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
@@ -25,27 +26,40 @@ impl Kept {
     fn bytes(&self) -> u64 {
         (self.spec.payload.len() + self.outcome.body.len()) as u64
     }
+
+    fn stored_bytes(&self) -> u64 {
+        let told = match &self.outcome.ending {
+            Ending::Failed { code, message, .. } => code.len() + message.len(),
+            _ => 0,
+        };
+        stored_bytes(&self.spec) + (self.outcome.body.len() + told) as u64
+    }
 }
 
+/// In the order in which they ended: the place of each is the moment of its end, which no other one has.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
     kept: HashMap<TaskId, (u64, Kept)>,
     order: BTreeMap<u64, TaskId>,
     /// When each goes, by its place.
     goes: BTreeSet<(Moment, u64)>,
-    next: u64,
     bytes: u64,
+    stored_bytes: u64,
 }
 
 impl Shelf {
     pub(super) fn put(&mut self, kept: Kept) {
         let task = kept.spec.id;
         self.take(task);
-        self.next += 1;
+        let mut place = kept.at.0;
+        while self.order.contains_key(&place) {
+            place += 1;
+        }
         self.bytes += kept.bytes();
-        self.order.insert(self.next, task);
-        self.goes.insert((kept.until, self.next));
-        self.kept.insert(task, (self.next, kept));
+        self.stored_bytes += kept.stored_bytes();
+        self.order.insert(place, task);
+        self.goes.insert((kept.until, place));
+        self.kept.insert(task, (place, kept));
     }
 
     pub(super) fn take(&mut self, task: TaskId) -> Option<Kept> {
@@ -53,6 +67,7 @@ impl Shelf {
         self.order.remove(&place);
         self.goes.remove(&(kept.until, place));
         self.bytes -= kept.bytes();
+        self.stored_bytes -= kept.stored_bytes();
         Some(kept)
     }
 
@@ -94,5 +109,9 @@ impl Shelf {
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.stored_bytes
     }
 }

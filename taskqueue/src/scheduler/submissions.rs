@@ -138,10 +138,12 @@ impl Scheduler {
         out.answer(asker, Ok(Answer::Settled { late: true }));
     }
 
-    pub(super) fn release(&mut self, now: Moment, id: TaskId, owner: &str) {
-        let Some(kept) = self.ended.get_mut(id).filter(|kept| *kept.spec.owner == *owner) else { return };
-        kept.released = true;
-        self.keep_until(id);
+    pub(super) fn release(&mut self, now: Moment, id: TaskId, owner: &str, out: &mut Output) {
+        let kept = self.ended.get(id).filter(|kept| *kept.spec.owner == *owner && !kept.released);
+        if kept.is_none() {
+            return;
+        }
+        self.change(out, Record::Released { task: id });
         if self.ended.get(id).is_some_and(|kept| kept.until <= now) {
             self.forget(id);
         }

@@ -66,3 +66,13 @@ impl Task {
         }
     }
 }
+
+/// Bytes of a task on disk beside texts, payload and outcome, about.
+const STORED_BYTES: u64 = 100;
+
+/// Bytes that a task has on disk where it is stored once, without its outcome; about.
+pub(super) fn stored_bytes(spec: &Spec) -> u64 {
+    let options = &spec.options;
+    let texts: usize = options.tags.iter().chain(&options.idempotency_key).map(|text| text.len() + 4).sum();
+    STORED_BYTES + (spec.owner.len() + spec.payload.len() + texts) as u64
+}

@@ -62,7 +62,7 @@ impl Bench {
 
     /// The same queue after a restart of its server.
     fn restarted(&self) -> Self {
-        let mut scheduler = Scheduler::new("q", self.scheduler.config().clone());
+        let mut scheduler = Scheduler::new("q", self.scheduler.config.clone());
         self.stored.iter().cloned().for_each(|record| scheduler.apply(record));
         scheduler.recovered(self.now);
         Self { scheduler, now: self.now, stored: self.stored.clone() }

@@ -31,6 +31,11 @@ impl Scheduler {
                 }
             }
         }
+        self.forget_at(now);
+    }
+
+    /// Forgets outcomes and dead letters that have been kept for as long as they are to be.
+    pub(super) fn forget_at(&mut self, now: Moment) {
         while let Some((_, id)) = self.ended.first_to_go().filter(|(at, _)| *at <= now) {
             self.forget(id);
         }
