@@ -69,10 +69,10 @@ macro_rules! matrix {
             }
 
             #[tokio::test]
-            async fn leases_and_stops() {
-                let (mut setup, _directory) = setup("leases");
+            async fn dropped_workers() {
+                let (mut setup, _directory) = setup("dropped");
                 let server = setup.serve_tasks_on(open().await, TaskLimits::default()).await;
-                tasks::leases_and_stops(&setup).await;
+                tasks::dropped_workers(&setup).await;
                 server.drain().await;
             }
 

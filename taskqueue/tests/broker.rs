@@ -158,3 +158,28 @@ async fn a_reader_that_is_too_slow_costs_so_much_and_its_outcomes_can_be_fetched
     }
     assert!(here >= 4 && late >= 4, "{here} came, {late} had to be fetched");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_runs_at_its_deadline_is_taken_from_its_worker() {
+    let world = World::new(TaskLimits::default()).await;
+    let (queue, mut worker) = (world.queue(0).await, world.queue(1).await.worker().join().await.unwrap());
+    let minute = Duration::from_secs(60);
+    let mut handle = soon("submitting", async { queue.submit("x").deadline(minute).await }).await.unwrap();
+    let job = soon("its job", worker.next()).await.unwrap();
+    assert!(job.deadline().is_some());
+    let recalled = tokio::time::timeout(minute * 2, job.cancelled()).await;
+    assert_eq!(recalled.expect("in time"), Recalled::DeadlineExceeded);
+    let ended = soon("its end", handle.outcome()).await.unwrap().ending;
+    assert_eq!(ended, Ending::DeadlineExceeded { attempts: 1 });
+    // One that tells no progress is taken as well.
+    let stalls = async { queue.submit("y").stall_timeout(minute).await };
+    let mut handle = soon("submitting", stalls).await.unwrap();
+    let job = soon("its job", worker.next()).await.unwrap();
+    tokio::time::sleep(minute / 2).await;
+    job.progress("half");
+    assert_eq!(soon("progress", handle.next_progress()).await.unwrap(), "half");
+    tokio::time::sleep(minute / 3 * 2).await;
+    assert_eq!(job.recalled(), None, "it told progress");
+    assert_eq!(tokio::time::timeout(minute, job.cancelled()).await.expect("in time"), Recalled::Stalled);
+    assert!(matches!(soon("its end", handle.outcome()).await.unwrap().ending, Ending::Stalled { attempt: 1, .. }));
+}

@@ -38,10 +38,16 @@ async fn three_workers_share_in_turn() {
     tasks::shared_in_turn(&setup, 3_000).await;
 }
 
-#[tokio::test]
-async fn leases_and_stops() {
+#[tokio::test(start_paused = true)]
+async fn three_leases() {
     let (setup, _server) = world().await;
-    tasks::leases_and_stops(&setup).await;
+    tasks::three_leases(&setup).await;
+}
+
+#[tokio::test]
+async fn dropped_workers() {
+    let (setup, _server) = world().await;
+    tasks::dropped_workers(&setup).await;
 }
 
 #[tokio::test]
