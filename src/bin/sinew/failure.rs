@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use sinew::connectors::Error as ConnectorError;
 use sinew::kvstore::Error as KvError;
+use sinew::taskqueue::{Ending, Error as TaskQueueError};
 use sinew::{BusError, LogError, SessionError};
 
 use crate::kv::KeyMissing;
@@ -94,6 +95,13 @@ pub(crate) fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
             _ => 1,
         });
     }
+    let task = error.downcast_ref::<TaskQueueError>().or(match outer {
+        Some(sinew::Error::Tasks(error)) => Some(error),
+        _ => None,
+    });
+    if let Some(error) = task {
+        return ExitCode::from(task_code(error));
+    }
     ExitCode::from(match (bus, log) {
         (Some(BusError::NoResponders { .. }), _) => 3,
         (Some(BusError::ResponderFailed { .. } | BusError::ResponderLost { .. }), _) => 4,
@@ -103,6 +111,21 @@ pub(crate) fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
         (_, Some(LogError::WrongOffset { .. })) => 9,
         _ => 1,
     })
+}
+
+/// How a task, or a call about one, did not end well.
+fn task_code(error: &TaskQueueError) -> u8 {
+    match error {
+        TaskQueueError::NoWorkers { .. } => 3,
+        TaskQueueError::NotDone { outcome, .. } => match outcome.ending {
+            Ending::NoWorkers { .. } => 3,
+            Ending::DeadlineExceeded { .. } => 5,
+            _ => 4,
+        },
+        TaskQueueError::Session(SessionError::Timeout { .. }) => 5,
+        TaskQueueError::Denied { .. } | TaskQueueError::NotYours { .. } => 6,
+        _ => 1,
+    }
 }
 
 #[cfg(test)]

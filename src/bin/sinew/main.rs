@@ -24,10 +24,11 @@ mod request;
 mod serve;
 mod signals;
 mod subscribe;
+mod task;
 mod units;
 
-/// Programs share a message bus, a key-value store and an event log over ZeroMQ, QUIC or a transport of your own, encrypted and authenticated
-/// by one key.
+/// Programs share a message bus, a task queue, a key-value store and an event log over ZeroMQ, QUIC or a transport of your
+/// own, encrypted and authenticated by one key.
 ///
 /// Begin with `sinew demo`. Then, in three terminals: `sinew serve`, `sinew sub 'news.>'`, `sinew pub news.today hello`.
 #[derive(Debug, Parser)]
@@ -44,13 +45,14 @@ Environment:
               Server and clients of one account find each other's keys there.
 
 Exit codes:
-  0   done; for `serve`, `sub`, `reply`, `connect`, `log tail` and `kv watch` also: ended by SIGINT or SIGTERM, or
-      nobody reads the output any more
+  0   done; for `serve`, `sub`, `reply`, `connect`, `task work`, `log tail` and `kv watch` also: ended by SIGINT or
+      SIGTERM, or nobody reads the output any more
   1   failed; standard error says what, why, and the next step
   2   the command line could not be understood
-  3   `request`: nobody responds to the subject
-  4   `request`: the responder failed, or was lost with the request
-  5   no answer in time
+  3   `request`: nobody responds to the subject; `task submit`: nobody works on the queue who could do it
+  4   `request`: the responder failed, or was lost with the request; `task submit`, `task fetch`: the task failed, was
+      cancelled, or its worker was lost
+  5   no answer in time; `task submit`, `task fetch`: the task's deadline has passed
   6   the server's policy does not permit it
   7   `serve`: the storage failed, and nothing more could be acknowledged
   8   `log verify`, `kv bucket verify`: damage was found
@@ -66,6 +68,7 @@ enum Command {
     Reply(reply::Reply),
     Bus(bus::Bus),
     Connect(Box<connect::Connect>),
+    Task(task::Task),
     Kv(kv::Kv),
     Log(log::Log),
     Keys(keys::Keys),
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Reply(reply) => reply.run(),
         Command::Bus(bus) => bus.run(),
         Command::Connect(connect) => connect.run(),
+        Command::Task(task) => task.run(),
         Command::Kv(kv) => kv.run(),
         Command::Log(log) => log.run(),
         Command::Keys(keys) => keys.run(),

@@ -48,8 +48,17 @@ pub(super) fn outcome(task: TaskId, outcome: &Outcome, out: &mut Vec<u8>) {
     };
     let (result, result_base64) = if outcome.is_done() { text_or_base64(&outcome.body) } else { (None, None) };
     let ending = ending(&outcome.ending);
-    let object =
-        OutcomeObject { task: task.to_string(), ending, worker, attempt, attempts, code, message, result, result_base64 };
+    let object = OutcomeObject {
+        task: task.to_string(),
+        ending,
+        worker,
+        attempt,
+        attempts,
+        code,
+        message,
+        result,
+        result_base64,
+    };
     serde_json::to_writer(&mut *out, &object).expect("numbers and texts can be written into memory");
     out.push(b'\n');
 }
@@ -77,6 +86,17 @@ pub(super) fn state(state: &TaskState) -> String {
     }
 }
 
+/// The same with who and when.
+pub(super) fn doing(state: &TaskState) -> String {
+    match state {
+        TaskState::Waiting => "waits".into(),
+        TaskState::Delayed { until } => format!("waits until {}", rfc3339(until.0)),
+        TaskState::Running { worker, since } => format!("worker {worker} is at it since {}", rfc3339(since.0)),
+        TaskState::Ended { ending, at } => format!("ended at {}: {ending}", rfc3339(at.0)),
+        TaskState::Dead { ending, at } => format!("a dead letter since {}: {ending}", rfc3339(at.0)),
+    }
+}
+
 /// The columns of [`row`].
 pub(super) const HEAD: [&str; 7] = ["task", "state", "attempts", "priority", "bytes", "tags", "submitted"];
 
@@ -92,16 +112,9 @@ pub(super) fn row(info: &TaskInfo) -> Vec<String> {
 /// A task on lines of its own.
 pub(super) fn text(info: &TaskInfo) -> String {
     let options = &info.options;
-    let doing = match &info.state {
-        TaskState::Waiting => "waits".into(),
-        TaskState::Delayed { until } => format!("waits until {}", rfc3339(until.0)),
-        TaskState::Running { worker, since } => format!("worker {worker} is at it since {}", rfc3339(since.0)),
-        TaskState::Ended { ending, at } => format!("ended at {}: {ending}", rfc3339(at.0)),
-        TaskState::Dead { ending, at } => format!("a dead letter since {}: {ending}", rfc3339(at.0)),
-    };
     let mut rows = vec![
         ("task", info.task.to_string()),
-        ("state", doing),
+        ("state", doing(&info.state)),
         ("submitted", format!("{} by {}", rfc3339(info.submitted.0), owner(&info.owner))),
         ("attempts", format!("{} of at most {}", info.attempts, options.attempts_max)),
         ("payload", format!("{} bytes", info.bytes)),
@@ -137,7 +150,9 @@ pub(super) fn reason(reason: &Reason) -> String {
         Reason::NoTag { missing } => format!("no worker has the tags {}; start one that has", missing.join(", ")),
         Reason::NoCredit { workers: 1 } => "1 worker could do it, and has as much as it takes".into(),
         Reason::NoCredit { workers } => format!("{workers} workers could do it, and have as much as they take"),
-        Reason::CutOff { workers: 1 } => "1 worker could do it; it is cut off, and may come back within its lease".into(),
+        Reason::CutOff { workers: 1 } => {
+            "1 worker could do it; it is cut off, and may come back within its lease".into()
+        }
         Reason::CutOff { workers } => {
             format!("{workers} workers could do it; they are cut off, and may come back within their lease")
         }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
-use sinew::ResourceName;
 use sinew::taskqueue::{Job, PAYLOAD_BYTES_MAX, TaskError, WorkerStop};
+use sinew::{Bytes, ResourceName};
 use tokio::sync::{mpsc, watch};
 
 use super::exec::Exec;
@@ -138,29 +138,27 @@ async fn end(signals: &mut Signals, stop: &WorkerStop, give_up: &watch::Sender<b
 }
 
 impl Shop {
-    /// Does a task.
-    async fn work(self: Arc<Self>, job: Job) -> Result<Vec<u8>, TaskError> {
+    /// Does a task. What became of it is reported before it is written: nobody need read that.
+    async fn work(self: Arc<Self>, job: Job) -> Result<Bytes, TaskError> {
         let begun = Instant::now();
         let mut gives_up = self.gives_up.clone();
         let ended = tokio::select! {
             biased;
             _ = job.cancelled() => Err("recalled"),
             _ = gives_up.wait_for(|gives_up| *gives_up) => Err("handed-back"),
-            result = self.exec.run(&job) => Ok(result),
+            result = self.exec.run(&job) => Ok(result.map(Bytes::from)),
         };
-        self.tell(&job, &ended, begun.elapsed()).await;
-        match ended {
-            Ok(result) => result,
-            Err(why) => {
-                // What was recalled is known not to be its own any more; else others do it.
-                job.hand_back();
-                Err(TaskError::new(why, "the worker has given it up"))
-            }
+        match &ended {
+            Ok(Ok(result)) => job.done(result.clone()),
+            Ok(Err(error)) => job.fail(error.clone()),
+            // What was recalled is not its own any more, and nothing is told of it.
+            Err(_) => job.hand_back(),
         }
+        self.tell(&job, &ended, begun.elapsed()).await;
+        ended.unwrap_or_else(|why| Err(TaskError::new(why, "the worker has given it up")))
     }
 
-    /// Writes what became of it. Nobody need read that.
-    async fn tell(&self, job: &Job, ended: &Result<Result<Vec<u8>, TaskError>, &'static str>, took: Duration) {
+    async fn tell(&self, job: &Job, ended: &Result<Result<Bytes, TaskError>, &'static str>, took: Duration) {
         let (word, bytes, error) = match ended {
             Ok(Ok(result)) => ("done", Some(result.len()), None),
             Ok(Err(error)) => ("failed", None, Some(error)),
