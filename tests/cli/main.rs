@@ -18,3 +18,4 @@ mod publish_subscribe;
 mod requests;
 mod security;
 mod serve;
+mod task;
