@@ -163,7 +163,7 @@ fn queues_tasks_and_dead_letters_are_looked_into() {
     let home = Home::new();
     let _server = home.serve(&[]);
     let made = home.succeed(["task", "queue", "create", "jobs", "--durability", "memory", "--tasks", "3"]);
-    assert!(made.contains("accepted when     memory"), "{made}");
+    assert!(made.contains("accepted when     in memory"), "{made}");
     let altered = &objects(&home.succeed(["task", "queue", "alter", "jobs", "--tasks", "2", "--json"]))[0];
     assert_eq!(altered["config"]["limits"]["tasks_max"], 2);
     let submit = |more: &[&str]| {
