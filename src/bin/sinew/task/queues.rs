@@ -119,13 +119,12 @@ impl Wishes {
 
 impl Create {
     pub(super) async fn run(self) -> Outcome {
-        let mut config = QueueConfig::default();
-        config.level = match self.durability {
-            Some(Accepted::Fsynced) => Level::Fsynced,
+        let level = match self.durability {
             Some(Accepted::Written) => Level::Written,
             Some(Accepted::Memory) => Level::Memory,
-            None => config.level,
+            Some(Accepted::Fsynced) | None => Level::Fsynced,
         };
+        let mut config = QueueConfig { level, ..QueueConfig::default() };
         self.wishes.apply(&mut config)?;
         let client = self.options.client().await?;
         let info = client.tasks().queue(&self.queue).make(&config).await?;
