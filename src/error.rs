@@ -18,7 +18,7 @@ pub enum Error {
     #[error(transparent)]
     Bus(#[from] sinew_bus::Error),
     /// The data directory cannot be used.
-    #[cfg(any(feature = "eventsource", feature = "kvstore"))]
+    #[cfg(any(feature = "eventsource", feature = "kvstore", feature = "taskqueue"))]
     #[error(transparent)]
     Data(#[from] sinew_journal::Error),
     /// The event log could not do it.

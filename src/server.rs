@@ -1,7 +1,7 @@
 //! The server: listeners of any transports, and behind them every service of this build.
 
 use std::future::poll_fn;
-#[cfg(any(feature = "eventsource", feature = "kvstore"))]
+#[cfg(any(feature = "eventsource", feature = "kvstore", feature = "taskqueue"))]
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::{Client, Error, Home, Result, linked};
 
 #[cfg(all(feature = "bus", feature = "kvstore"))]
 mod copies;
-#[cfg(any(feature = "eventsource", feature = "kvstore"))]
+#[cfg(any(feature = "eventsource", feature = "kvstore", feature = "taskqueue"))]
 mod data;
 mod private;
 use private::{Door, Owner};
@@ -161,7 +161,7 @@ pub struct ServerBuilder {
     own_clients: bool,
     #[cfg(feature = "bus")]
     bus_limits: BusLimits,
-    #[cfg(any(feature = "eventsource", feature = "kvstore"))]
+    #[cfg(any(feature = "eventsource", feature = "kvstore", feature = "taskqueue"))]
     data: Option<PathBuf>,
     #[cfg(feature = "eventsource")]
     log: Option<Arc<dyn Engine>>,
@@ -258,8 +258,8 @@ impl ServerBuilder {
     }
 
     /// Keeps what is to last in this directory, which is made where it is missing and which one server has at a time, and
-    /// offers an event log and a key-value store there, where they are given no engine of their own.
-    #[cfg(any(feature = "eventsource", feature = "kvstore"))]
+    /// offers an event log, a key-value store and a task queue there, where they are given no engine of their own.
+    #[cfg(any(feature = "eventsource", feature = "kvstore", feature = "taskqueue"))]
     pub fn data(mut self, directory: impl Into<PathBuf>) -> Self {
         self.data = Some(directory.into());
         self
@@ -307,8 +307,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Offers a task queue on this engine. Default: one in memory, whose tasks are gone when the server ends; their acceptance
-    /// has the level `memory`.
+    /// Offers a task queue on this engine. Default: one in the [data directory](Self::data); without that, one in memory, whose
+    /// tasks are gone when the server ends and whose acceptances have the level `memory`.
     #[cfg(feature = "taskqueue")]
     pub fn task_engine(mut self, engine: Arc<dyn sinew_taskqueue::Engine>) -> Self {
         self.tasks = Some(engine);
@@ -372,7 +372,7 @@ impl ServerBuilder {
         if let Some(door) = &door {
             inner = inner.listen(door.endpoint(), door.listen());
         }
-        #[cfg(any(feature = "eventsource", feature = "kvstore"))]
+        #[cfg(any(feature = "eventsource", feature = "kvstore", feature = "taskqueue"))]
         if let Some(directory) = self.data.take() {
             let data = data::Data::open(&directory)?;
             #[cfg(feature = "eventsource")]
@@ -382,6 +382,10 @@ impl ServerBuilder {
             #[cfg(feature = "kvstore")]
             if self.kv.is_none() {
                 self.kv = Some(data.kv()?);
+            }
+            #[cfg(feature = "taskqueue")]
+            if self.tasks.is_none() {
+                self.tasks = Some(data.tasks()?);
             }
         }
         #[cfg(feature = "bus")]

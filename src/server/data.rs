@@ -7,7 +7,7 @@ use sinew_journal::{Committer, DataDirectory, Disk};
 
 use crate::Result;
 
-/// Threads that sync, for all streams and buckets together: as many as one of the engines would take for itself.
+/// Threads that sync, for all streams, buckets and queues together: as many as one of the engines would take for itself.
 const COMMITTER_THREADS: usize = 4;
 
 /// A data directory that is ours.
@@ -38,5 +38,13 @@ impl Data {
         let options = sinew_kvstore::KvEngineOptions::default();
         let (directory, committer) = (self.directory.clone(), self.committer.clone());
         Ok(Arc::new(sinew_kvstore::JournalEngine::open_in(directory, committer, options)?))
+    }
+
+    /// The task queue in it.
+    #[cfg(feature = "taskqueue")]
+    pub(super) fn tasks(&self) -> Result<Arc<dyn sinew_taskqueue::Engine>> {
+        let options = sinew_taskqueue::TaskEngineOptions::default();
+        let (directory, committer) = (self.directory.clone(), self.committer.clone());
+        Ok(Arc::new(sinew_taskqueue::JournalEngine::open_in(directory, committer, options)?))
     }
 }
