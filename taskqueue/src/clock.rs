@@ -25,6 +25,12 @@ impl Clock {
         Self { base: wall.max(earliest), since: Instant::now() }
     }
 
+    /// At a moment of one's own.
+    #[cfg(test)]
+    pub(crate) fn at(base: Moment, since: Instant) -> Self {
+        Self { base, since }
+    }
+
     pub(crate) fn now(&self) -> Moment {
         self.base + self.since.elapsed()
     }

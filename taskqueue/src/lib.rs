@@ -73,3 +73,5 @@ pub mod blocking;
 mod planted;
 #[cfg(feature = "rpc")]
 pub mod rpc;
+#[cfg(test)]
+mod simulation;

@@ -35,6 +35,7 @@ pub(crate) use matching::TAG_SETS_MAX;
 pub(crate) use record::{Carried, CarriedState, Record};
 pub use speech::{Answer, Asker, Attempt, Effect, Input, Recalled, Report, Spec, WorkerSpec};
 
+use crate::planted::is_planted;
 use crate::{Counts, Ending, Error, Moment, Outcome, QueueConfig, TaskId, WorkerId};
 use matching::Matching;
 use shelf::{Kept, Shelf};
@@ -138,6 +139,9 @@ impl Scheduler {
     pub(crate) fn recovered(&mut self, now: Moment) {
         self.forget_what_is_over(now);
         self.counts = Counts::default();
+        if is_planted("keys forgotten at a restart") {
+            self.keys.clear();
+        }
         let lease = now + self.config.lease;
         let known: Vec<TaskId> = self.order.values().copied().collect();
         for id in known {
@@ -208,7 +212,8 @@ impl Scheduler {
 
     /// Something changes: it is stored, and done.
     fn change(&mut self, out: &mut Output, record: Record) {
-        if let Some(records) = &mut out.records {
+        let is_left_out = matches!(record, Record::Ended { .. }) && is_planted("an end that is not stored");
+        if let Some(records) = out.records.as_mut().filter(|_| !is_left_out) {
             records.push(record.clone());
         }
         self.apply(record);
@@ -219,7 +224,7 @@ impl Scheduler {
         let Some(task) = self.tasks.get(&id) else { return };
         let to = task.waiters.clone();
         let attempt = Attempt { task: id, number: task.number };
-        if let (Some(worker), Some(why)) = (task.worker(), recall) {
+        if let (Some(worker), Some(why)) = (task.worker(), recall.filter(|_| !is_planted("cancel without a recall"))) {
             self.recall(worker, attempt, why, out);
         }
         let count = match outcome.ending {

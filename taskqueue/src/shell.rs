@@ -14,6 +14,7 @@ use sinew_session::ResourceName;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::planted::is_planted;
 use crate::scheduler::{Output, Record, Scheduler};
 use crate::{
     Effect, Error, Explanation, Input, Level, Listed, Moment, Outlet, Queue, QueueConfig, QueueInfo, Result, TaskId,
@@ -174,9 +175,9 @@ impl Shell {
     }
 
     /// Has it stored, and then let out.
-    fn gather(
-        &self,
-        mut state: MutexGuard<'_, State>,
+    fn gather<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
         storing: &Storing,
         records: Vec<Record>,
         mut effects: Vec<Effect>,
@@ -191,6 +192,11 @@ impl Shell {
             // All that they tell of is stored.
             state.outgoing.extend(effects);
             return self.let_out(state);
+        }
+        if is_planted("told before it is stored") {
+            state.outgoing.append(&mut effects.drain(..).collect());
+            self.let_out(state);
+            state = self.lock();
         }
         let bytes = records.iter().map(bytes_of).chain(effects.iter().map(bytes_of_effect)).sum::<usize>();
         let is_waited_for = !effects.is_empty() || records.iter().any(|of| !matches!(of, Record::Released { .. }));

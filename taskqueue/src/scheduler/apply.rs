@@ -9,6 +9,7 @@ use super::task::stored_bytes;
 use super::{
     Carried, CarriedState, FETCHED_WITHIN, Kept, Moment, Outcome, Phase, Record, Scheduler, Spec, Task, TaskId, Timer,
 };
+use crate::planted::is_planted;
 use crate::{Ending, WorkerId};
 
 /// What is known of a task when it ends.
@@ -31,7 +32,8 @@ impl Scheduler {
                 }
                 // The one of this id before was forgotten, which is not stored.
                 self.forget(spec.id);
-                let until = spec.options.delay.map(|delay| spec.submitted + delay);
+                let delay = spec.options.delay.filter(|_| !is_planted("delay ignored"));
+                let until = delay.map(|delay| spec.submitted + delay);
                 let detached = spec.options.detached;
                 self.enter(Past { spec, sequence, number: 0, spent: 0, detached });
                 if let Some(until) = until {
@@ -56,7 +58,7 @@ impl Scheduler {
                     outcome.ending,
                     Ending::Failed { .. } | Ending::WorkerLost { .. } | Ending::Stalled { .. }
                 );
-                if is_dead && past.spec.options.is_kept_dead() {
+                if is_dead && !is_planted("no dead letter") && past.spec.options.is_kept_dead() {
                     self.bury(&past, outcome.clone(), at);
                 }
                 self.keep(past, outcome, at);
@@ -152,7 +154,8 @@ impl Scheduler {
         self.leave_phase(id);
         let Some(task) = self.tasks.get_mut(&id) else { return };
         task.number = number;
-        task.spent += u32::from(counts);
+        task.spent += u32::from(counts && !is_planted("attempt never counted"));
+        task.spent += u32::from(counts && is_planted("attempt counted twice"));
         let stalls = task.spec.options.stall_timeout.map(|timeout| at + timeout);
         task.phase = Phase::Runs { worker, since: at, heard: at, stalls };
         self.running += 1;

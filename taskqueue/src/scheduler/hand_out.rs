@@ -2,12 +2,14 @@
 
 use super::{Effect, Output, Record, Scheduler};
 use crate::Moment;
+use crate::planted::is_planted;
 
 impl Scheduler {
     /// Hands out what can be handed out.
     pub(super) fn hand_out(&mut self, now: Moment, out: &mut Output) {
         while let Some((task, worker)) = self.matching.next() {
             let Some(number) = self.tasks.get(&task).map(|task| task.number + 1) else { return };
+            let number = if is_planted("attempt number not raised") { 1 } else { number };
             self.serve(worker);
             self.change(out, Record::Begun { task, number, worker, at: now });
             self.look_at_readiness(worker);
@@ -23,6 +25,9 @@ impl Scheduler {
     fn serve(&mut self, id: crate::WorkerId) {
         let Some(here) = self.workers.get_mut(&id).and_then(|worker| worker.here.as_mut()) else { return };
         self.turns += 1;
+        if is_planted("always the first") {
+            return;
+        }
         self.matching.ready_no_more(here.offer, here.served, id);
         (here.served, here.handed) = (self.turns, here.handed + 1);
         self.matching.ready(here.offer, here.served, id);

@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::planted::is_planted;
 use crate::{TaskId, WorkerId};
 
 /// Different sets of tags that the tasks of a queue need, and that its workers have, at one time: handing out costs a look at
@@ -47,7 +48,7 @@ struct Offer {
 }
 
 fn satisfies(has: &[String], needs: &[String]) -> bool {
-    needs.iter().all(|tag| has.binary_search(tag).is_ok())
+    needs.iter().all(|tag| has.binary_search(tag).is_ok()) || is_planted("tag ignored")
 }
 
 /// Puts it into the first free place.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::matching::Rank;
 use super::{Asker, Attempt, Spec};
+use crate::planted::is_planted;
 use crate::{Moment, WorkerId};
 
 #[derive(Debug)]
@@ -43,6 +44,9 @@ pub(super) enum Phase {
 
 impl Task {
     pub(super) fn rank(&self) -> Rank {
+        if is_planted("priority turned round") {
+            return (Reverse(255 - self.spec.options.priority), self.sequence);
+        }
         (Reverse(self.spec.options.priority), self.sequence)
     }
 
@@ -56,7 +60,8 @@ impl Task {
 
     /// The worker, if this attempt is under way and its.
     pub(super) fn runs_by(&self, worker: WorkerId, attempt: Attempt) -> bool {
-        matches!(self.phase, Phase::Runs { worker: by, .. } if by == worker) && self.number == attempt.number
+        let is_its = matches!(self.phase, Phase::Runs { worker: by, .. } if by == worker);
+        is_its && self.number == attempt.number || is_planted("late report accepted") && self.worker().is_some()
     }
 
     pub(super) fn worker(&self) -> Option<WorkerId> {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::WorkerSpec;
 use super::check::{CODE_BYTES_MAX, CREDIT_MAX, MESSAGE_BYTES_MAX, cut};
 use super::{Answer, Asker, Attempt, Effect, Here, Output, Phase, Recalled, Record, Report, Scheduler, Timer, Worker};
+use crate::planted::is_planted;
 use crate::{Ending, Error, Moment, Outcome, Result, TaskId, WorkerId};
 
 impl Scheduler {
@@ -115,7 +116,7 @@ impl Scheduler {
 
     pub(super) fn renew(&mut self, now: Moment, id: WorkerId) {
         let lease = now + self.config.lease;
-        if let Some(worker) = self.workers.get_mut(&id) {
+        if let Some(worker) = self.workers.get_mut(&id).filter(|_| !is_planted("lease not renewed")) {
             worker.lease = worker.lease.max(lease);
         }
     }
@@ -186,7 +187,7 @@ impl Scheduler {
 
     fn hand_back(&mut self, id: TaskId, out: &mut Output) {
         if let Some(task) = self.tasks.get(&id) {
-            let spent = task.spent.saturating_sub(1);
+            let spent = task.spent.saturating_sub(u32::from(!is_planted("hand-back counts")));
             self.change(out, Record::Waits { task: id, spent, until: None });
         }
     }
@@ -229,7 +230,8 @@ impl Scheduler {
                 self.end(now, id, outcome, None, out);
             }
             Report::Failed { is_final, .. } if !is_final && spent < options.attempts_max => {
-                let until = Some(now + options.backoff.after(spent));
+                let until =
+                    Some(now + options.backoff.after(spent)).filter(|_| !is_planted("no pause between attempts"));
                 self.change(out, Record::Waits { task: id, spent, until });
             }
             Report::Failed { code, message, details, .. } => {
