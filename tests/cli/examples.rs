@@ -12,8 +12,14 @@ mod configuration;
 #[path = "../../examples/counters.rs"]
 mod counters;
 #[allow(dead_code, reason = "its `main` is not ours")]
+#[path = "../../examples/gpu.rs"]
+mod gpu;
+#[allow(dead_code, reason = "its `main` is not ours")]
 #[path = "../../examples/lock.rs"]
 mod lock;
+#[allow(dead_code, reason = "its `main` is not ours")]
+#[path = "../../examples/thumbnails.rs"]
+mod thumbnails;
 
 /// What a process is to be: the example and its arguments, a line each.
 const EXAMPLE: &str = "SINEW_TEST_EXAMPLE";
@@ -27,6 +33,8 @@ fn an_example_runs_or_explains_itself() {
         runtime.block_on(async {
             assert!(calculator::run(none()).await.unwrap_err().to_string().starts_with("usage: calculator "));
             assert!(counters::run(none()).await.unwrap_err().to_string().starts_with("usage: counters "));
+            assert!(gpu::run(none()).await.unwrap_err().to_string().starts_with("usage: gpu "));
+            assert!(thumbnails::run(none()).await.unwrap_err().to_string().starts_with("usage: thumbnails "));
             assert!(lock::run(none()).await.unwrap_err().to_string().starts_with("usage: lock "));
             assert!(configuration::run(none()).await.unwrap_err().to_string().starts_with("usage: configuration "));
         });
@@ -38,6 +46,8 @@ fn an_example_runs_or_explains_itself() {
             match arguments.next().as_deref() {
                 Some("calculator") => calculator::run(arguments).await,
                 Some("counters") => counters::run(arguments).await,
+                Some("gpu") => gpu::run(arguments).await,
+                Some("thumbnails") => thumbnails::run(arguments).await,
                 Some("lock") => lock::run(arguments).await,
                 Some("configuration") => configuration::run(arguments).await,
                 other => panic!("{other:?}"),
@@ -118,8 +128,46 @@ fn a_calculator_over_each_transport() {
         while !serving.line().contains("serving") {}
         let answer = succeed(start(&home, &["calculator", "divide", "84", "2", &url]));
         assert!(answer.contains(" 42\n"), "{answer}");
+        let listed = home.succeed(["rpc", "list"]);
+        assert!(listed.lines().nth(1).is_some_and(|line| line.starts_with("calculator  ")), "{listed}");
         let answer = succeed(start(&home, &["calculator", "divide", "84", "0", &url]));
         assert!(answer.contains(" DividedByZero\n"), "{answer}");
         drop(serving);
+    }
+}
+
+/// Each picture is shrunk by a process of its own, which is this program again. What the test harness writes before the picture
+/// and after it is cut off: a thumbnail has 13 bytes of head and 32 x 32 points.
+#[test]
+fn thumbnails_by_a_command() {
+    let home = Home::new();
+    let server = home.serve(&[]);
+    let url = server.url(schemes()[0]);
+    let program = std::env::current_exe().unwrap();
+    let test = "--exact examples::an_example_runs_or_explains_itself --nocapture --test-threads=1";
+    let command = format!(
+        "{EXAMPLE}='thumbnails\nshrink' '{}' {test} | tail -n +3 | sed '1s/^.*P5$/P5/' | head -c 1037",
+        program.display()
+    );
+    let mut worker = home.start(["task", "work", "thumbnails", "--exec", &command, "--concurrency", "2"]);
+    let joined = worker.complaint();
+    assert!(joined.starts_with("working on thumbnails"), "{joined}");
+    let told = succeed(start(&home, &["thumbnails", "submit", "10", &url]));
+    assert!(told.contains("10 thumbnails\n"), "{told}");
+}
+
+#[test]
+fn matrices_go_to_the_machine_with_a_gpu() {
+    let home = Home::new();
+    let server = home.serve(&[]);
+    for scheme in schemes() {
+        let url = server.url(scheme);
+        let mut workers = [&["gpu", "work", "raspberry", &url][..], &["gpu", "work", "jetson", "gpu", &url]];
+        let mut workers = workers.each_mut().map(|arguments| start(&home, arguments));
+        for worker in &mut workers {
+            while !worker.line().contains(" is ready") {}
+        }
+        let told = succeed(start(&home, &["gpu", "submit", "16", &url]));
+        assert_eq!(told.matches("16 x 16 by jetson\n").count(), 3, "{told}");
     }
 }

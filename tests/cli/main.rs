@@ -19,3 +19,4 @@ mod requests;
 mod security;
 mod serve;
 mod task;
+mod task_kill;

@@ -21,6 +21,7 @@ mod progress;
 mod publish;
 mod reply;
 mod request;
+mod rpc;
 mod serve;
 mod signals;
 mod subscribe;
@@ -69,6 +70,7 @@ enum Command {
     Bus(bus::Bus),
     Connect(Box<connect::Connect>),
     Task(task::Task),
+    Rpc(rpc::Rpc),
     Kv(kv::Kv),
     Log(log::Log),
     Keys(keys::Keys),
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         Command::Bus(bus) => bus.run(),
         Command::Connect(connect) => connect.run(),
         Command::Task(task) => task.run(),
+        Command::Rpc(rpc) => rpc.run(),
         Command::Kv(kv) => kv.run(),
         Command::Log(log) => log.run(),
         Command::Keys(keys) => keys.run(),

@@ -25,6 +25,8 @@ pub(super) fn print(server: &Server, home: &Home, insecure: bool) -> io::Result<
     };
     writeln!(out, "\nIn a second terminal:  {given}sinew sub{insecure} 'news.>'")?;
     writeln!(out, "In a third one:        {given}sinew pub{insecure} news.today 'it works'")?;
+    writeln!(out, "Or let it work:        {given}sinew task work{insecure} shout --exec 'tr a-z A-Z'")?;
+    writeln!(out, "for whoever asks:      {given}sinew task submit{insecure} shout hello")?;
     writeln!(out, "Or keep something:     {given}sinew kv put{insecure} config lights.hall on")?;
     writeln!(out, "and see it change:     {given}sinew kv watch{insecure} config")?;
     elsewhere(&mut out, server, home, insecure)?;
