@@ -199,6 +199,7 @@ impl Scheduler {
             Input::Renew { worker } => self.renew(now, worker),
             Input::Cut { worker, connection } => self.cut(worker, connection),
             Input::Drain { worker } => self.drain(now, worker, out),
+            Input::Resign { worker, connection } => self.resign(now, worker, connection, out),
             Input::Leave { worker, connection } => self.leave(now, worker, connection, out),
             Input::Report { asker, worker, attempt, report } => {
                 self.report(now, (asker, worker), attempt, report, out);

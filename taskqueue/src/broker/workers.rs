@@ -84,7 +84,7 @@ impl TaskAttachment {
         self.check(Asks::Leave)?;
         if let Some((call, worker)) = self.worker(number) {
             self.seat.forget(number);
-            self.gather(call.queue.as_str(), Input::Leave { worker, connection: self.seat.connection });
+            self.gather(call.queue.as_str(), Input::Resign { worker, connection: self.seat.connection });
         }
         self.link.pack().push(lane, reply_to(record), &[], &Bytes::new());
         Ok(())

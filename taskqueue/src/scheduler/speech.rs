@@ -161,7 +161,15 @@ pub enum Input {
         /// Which.
         worker: WorkerId,
     },
-    /// A worker leaves, or its session is over. What it has is lost to it.
+    /// A worker leaves in order: what it still has, it has not begun or has dropped, or it never got there. Others may have it,
+    /// and it counts as no attempt.
+    Resign {
+        /// Which.
+        worker: WorkerId,
+        /// The connection it leaves by.
+        connection: u64,
+    },
+    /// A worker is gone: its session is over, or it may not work here any more. What it has is lost to it.
     Leave {
         /// Which.
         worker: WorkerId,
@@ -226,6 +234,7 @@ impl Input {
             | Self::Renew { .. }
             | Self::Cut { .. }
             | Self::Drain { .. }
+            | Self::Resign { .. }
             | Self::Leave { .. }
             | Self::Progress { .. }
             | Self::Alter(_) => None,

@@ -138,11 +138,26 @@ impl Scheduler {
         self.strand(now, out);
     }
 
+    pub(super) fn resign(&mut self, now: Moment, id: WorkerId, connection: u64, out: &mut Output) {
+        if !self.is_here(id, connection) {
+            return;
+        }
+        let has: Vec<TaskId> =
+            self.workers.get(&id).into_iter().flat_map(|worker| worker.running.iter().copied()).collect();
+        has.into_iter().for_each(|task| self.hand_back(task, out));
+        self.lose_worker(now, id, out);
+    }
+
     pub(super) fn leave(&mut self, now: Moment, id: WorkerId, connection: u64, out: &mut Output) {
-        let here = self.workers.get(&id).and_then(|worker| worker.here.as_ref());
-        if here.is_some_and(|here| here.asker.connection == connection) {
+        if self.is_here(id, connection) {
             self.lose_worker(now, id, out);
         }
+    }
+
+    /// Whether this worker is there over this connection.
+    fn is_here(&self, id: WorkerId, connection: u64) -> bool {
+        let here = self.workers.get(&id).and_then(|worker| worker.here.as_ref());
+        here.is_some_and(|here| here.asker.connection == connection)
     }
 
     /// It is none of the queue's any more, and what it had is lost to it.

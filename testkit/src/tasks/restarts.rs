@@ -29,7 +29,13 @@ pub async fn through_restarts(
         let mut handles = Vec::new();
         for number in 0..10 {
             let payload = format!("{round}.{number}");
-            handles.push((payload.clone(), submitted(ours.submit(payload).queueing().attempts(50)).await));
+            let submission = ours.submit(payload.clone()).queueing().attempts(50);
+            match soon("submitting", async { submission.await }).await {
+                Ok(handle) => handles.push((payload, handle)),
+                // The connection was still one that the server's end had cut.
+                Err(Error::OutcomeUnknown { .. }) if !is_durable => unknown += 1,
+                Err(error) => panic!("{error:?}"),
+            }
         }
         server.abort().await;
         server = setup.serve_tasks_on(open().await, TaskLimits::default()).await;

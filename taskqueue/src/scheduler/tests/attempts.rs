@@ -207,3 +207,16 @@ fn a_result_that_is_too_large_is_a_failure_that_says_so() {
         Ending::Failed { worker: worker(1), attempt: 1, code: "result-too-large".into(), message: refused.into() };
     assert_eq!(endings(&effects), [(task(1), ending)]);
 }
+
+#[test]
+fn what_a_worker_has_as_it_leaves_in_order_counts_as_no_attempt() {
+    let mut bench = Bench::new();
+    bench.join(1, 2, &[]);
+    bench.submit(1, queueing());
+    // It drops the task and leaves; in between it is handed the task anew.
+    assert_eq!(assigned(&bench.report(1, 1, 1, Report::HandedBack)), [(worker(1), task(1), 2)]);
+    let left = bench.tell(Input::Resign { worker: worker(1), connection: 101 });
+    assert!(endings(&left).is_empty(), "{left:?}");
+    assert_eq!(assigned(&bench.join(2, 1, &[])), [(worker(2), task(1), 3)]);
+    assert_eq!(endings(&bench.done(2, 1, 3)), [(task(1), Ending::Done { worker: worker(2), attempt: 3 })]);
+}
