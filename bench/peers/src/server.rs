@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::Outcome;
 use crate::place::Place;
 use crate::process::{self, Memory};
-use crate::provide::{ETCD, NATS, Program, REDIS, ZENOH};
+use crate::provide::{CELERY, ETCD, NATS, PYTHON, Program, REDIS, ZENOH};
 use crate::system::{Kind, System};
 
 /// The longest that an orderly end may take.
@@ -32,6 +32,8 @@ pub(crate) struct Server {
 #[derive(Debug, Default)]
 pub(crate) struct Programs {
     found: BTreeMap<&'static str, Result<(PathBuf, String), String>>,
+    /// The one that has Celery, where it is asked for.
+    python: PathBuf,
 }
 
 impl Programs {
@@ -41,6 +43,7 @@ impl Programs {
         for system in systems {
             found.entry(name(system.kind)).or_insert_with(|| {
                 let ready = match program(system.kind) {
+                    Some(_) if system.kind == Kind::Celery => celery(tools, may_install),
                     Some(program) => ready(program, tools, may_install),
                     None if system.is_ours() => Ok((sinew.to_owned(), env!("CARGO_PKG_VERSION").to_owned())),
                     None => own_proxy(),
@@ -48,7 +51,7 @@ impl Programs {
                 ready.map_err(|error| error.to_string())
             });
         }
-        Self { found }
+        Self { found, python: tools.join(PYTHON) }
     }
 
     /// The version of a system's server; `Err` says why it is skipped.
@@ -70,6 +73,7 @@ fn name(kind: Kind) -> &'static str {
         Kind::Zenoh => ZENOH.name,
         Kind::Etcd => ETCD.name,
         Kind::Redis | Kind::RedisStored(_) => REDIS.name,
+        Kind::Celery => CELERY.name,
         Kind::Raw => "raw",
     }
 }
@@ -80,6 +84,7 @@ fn program(kind: Kind) -> Option<Program> {
         Kind::Zenoh => Some(ZENOH),
         Kind::Etcd => Some(ETCD),
         Kind::Redis | Kind::RedisStored(_) => Some(REDIS),
+        Kind::Celery => Some(CELERY),
         Kind::Sinew(_) | Kind::Raw => None,
     }
 }
@@ -88,6 +93,13 @@ fn ready(program: Program, tools: &Path, may_install: bool) -> Outcome<(PathBuf,
     let path = program.ready(tools, may_install)?;
     let version = program.version(&path)?;
     Ok((path, version))
+}
+
+/// Its server is Redis.
+fn celery(tools: &Path, may_install: bool) -> Outcome<(PathBuf, String)> {
+    let (_, celery) = ready(CELERY, tools, may_install)?;
+    let (path, redis) = ready(REDIS, tools, may_install)?;
+    Ok((path, format!("{celery} on Redis {redis}")))
 }
 
 /// This program runs the proxies of raw libzmq.
@@ -100,7 +112,10 @@ impl Server {
     /// Starts `system`'s server and waits until it serves.
     pub(crate) fn start(system: System, programs: &Programs) -> Outcome<Self> {
         let folder = tempfile::Builder::new().prefix("peers-").tempdir()?;
-        let (child, place) = start::start(system, programs.path(system)?, folder.path())?;
+        let (child, mut place) = start::start(system, programs.path(system)?, folder.path())?;
+        if system.kind == Kind::Celery {
+            place.python = Some(programs.python.clone());
+        }
         Ok(Self { child, place, _folder: folder })
     }
 

@@ -2,7 +2,10 @@
 
 use crate::Outcome;
 use crate::measure::{self, Figures, Order};
-use crate::peer::{Etcd, JetStream, Nats, Raw, Redis, RedisStored, Sinew, Zenoh};
+use crate::peer::{
+    Etcd, InMemory, JetStream, JetStreamTasks, Nats, OnDisk, Raw, Redis, RedisStored, RedisTasks, Sinew, SinewTasks,
+    Zenoh,
+};
 use crate::workload::Workload;
 
 /// One system in one way of running it.
@@ -31,6 +34,8 @@ pub(crate) enum Kind {
     /// When its file is synced.
     RedisStored(Synced),
     Etcd,
+    /// On Redis.
+    Celery,
 }
 
 /// When a system that stores syncs what it has acknowledged.
@@ -53,7 +58,7 @@ const fn system(name: &'static str, title: &'static str, kind: Kind, secured: bo
 }
 
 /// All, in the order of the page. QUIC always encrypts; without keys nobody proves who he is.
-pub(crate) const ALL: [System; 19] = [
+pub(crate) const ALL: [System; 20] = [
     system("sinew-zmq", "Sinew zmq", ZMQ, false),
     system("sinew-zmq-secured", "Sinew zmq, secured", ZMQ, true),
     system("sinew-ipc", "Sinew zmq+ipc", IPC, false),
@@ -73,6 +78,7 @@ pub(crate) const ALL: [System; 19] = [
     system("redis-everysec", "Redis, synced each second", Kind::RedisStored(Synced::Later), false),
     system("redis-always", "Redis, synced", Kind::RedisStored(Synced::Always), false),
     system("etcd", "etcd", Kind::Etcd, false),
+    system("celery", "Celery on Redis", Kind::Celery, false),
 ];
 
 /// Ours that are measured with what is stored: each transport once with and once without keys.
@@ -86,17 +92,22 @@ impl System {
         found.ok_or_else(|| format!("no system `{name}`; there are {}", names()).into())
     }
 
-    /// Whether it has what the workload is about. What is only read does not depend on when it was synced.
+    /// Whether it has what the workload is about. What is only read does not depend on when it was synced; tasks are done
+    /// with request/reply where nothing need be stored.
     pub(crate) fn does(self, workload: Workload) -> bool {
-        let stores = workload.is_log() || workload.is_store();
+        let stores = workload.is_log() || workload.is_store() || workload.is_durable_task();
         match self.kind {
+            // Redis that syncs later would be no peer for a task that must not be lost.
+            Kind::RedisStored(Synced::Later) if workload.is_durable_task() => false,
             Kind::JetStream(synced) | Kind::RedisStored(synced) => {
                 stores && (synced == Synced::Later || !workload.only_reads())
             }
             Kind::Etcd => workload.is_store(),
-            Kind::Sinew(_) => !stores || KEEPS.contains(&self.name),
-            Kind::Redis => !stores && !workload.is_request(),
-            Kind::Nats | Kind::Raw | Kind::Zenoh => !stores,
+            Kind::Sinew(_) => !(stores || workload.is_task()) || KEEPS.contains(&self.name),
+            Kind::Redis => !stores && !workload.is_request() && !workload.is_task(),
+            Kind::Nats | Kind::Raw => !stores,
+            Kind::Zenoh => !stores && !workload.is_task(),
+            Kind::Celery => workload.is_task(),
         }
     }
 
@@ -107,7 +118,11 @@ impl System {
 
     /// Runs one measurement with its client.
     pub(crate) fn measure(self, order: &Order) -> Outcome<Figures> {
+        let on_disk = matches!(order.workload, Workload::DurableTask { .. });
         match self.kind {
+            Kind::Sinew(_) if order.workload.is_task() => measure::run_answered::<SinewTasks<InMemory>>(order),
+            Kind::Sinew(_) if on_disk => measure::run_answered::<SinewTasks<OnDisk>>(order),
+            Kind::Sinew(_) if order.workload.is_durable_task() => measure::run_log::<SinewTasks<OnDisk>>(order),
             Kind::Sinew(_) if order.workload.is_log() => measure::run_log::<Sinew>(order),
             Kind::Sinew(_) if order.workload.is_store() => measure::run_store::<Sinew>(order),
             Kind::Sinew(_) => measure::run_all::<Sinew>(order),
@@ -116,10 +131,13 @@ impl System {
             Kind::Zenoh => measure::run_all::<Zenoh>(order),
             Kind::Redis => measure::run::<Redis>(order),
             Kind::JetStream(_) if order.workload.is_store() => measure::run_store::<JetStream>(order),
+            Kind::JetStream(_) if on_disk => measure::run_answered::<JetStreamTasks>(order),
             Kind::JetStream(_) => measure::run_log::<JetStream>(order),
             Kind::RedisStored(_) if order.workload.is_store() => measure::run_store::<RedisStored>(order),
+            Kind::RedisStored(_) if on_disk => measure::run_answered::<RedisTasks>(order),
             Kind::RedisStored(_) => measure::run_log::<RedisStored>(order),
             Kind::Etcd => measure::run_store::<Etcd>(order),
+            Kind::Celery => measure::run_celery(order),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The targets for the bus, the log and the store, and how near a run came to each.
+//! The targets for the bus, the log, the store and the task queue, and how near a run came to each.
 //!
 //! Where a target says "with security on" we compare our secured figure with the same system's plaintext figure where
 //! the target is against NATS core, and with its TLS figure where the target says so: the harder reading of the two.
@@ -59,7 +59,7 @@ const PLAIN: &[&str] = &["nats"];
 const TLS: &[&str] = &["nats-tls"];
 const BEST_PLAIN: &[&str] = &["nats", "raw"];
 
-/// The bus's targets.
+/// All targets.
 const TARGETS: &[Target] = &[
     rate("16B", "sinew-zmq", PLAIN, 5.0),
     rate("16B", "sinew-quic", PLAIN, 5.0),
@@ -103,6 +103,17 @@ const TARGETS: &[Target] = &[
     rate("put-64", "sinew-quic-secured", &["redis-always"], 1.0),
     rate("put-64", "sinew-zmq-secured", &["jetstream-always"], 10.0),
     rate("put-64", "sinew-quic-secured", &["jetstream-always"], 10.0),
+    rate("task-64", "sinew-zmq", PLAIN, 3.0),
+    rate("task-64", "sinew-quic", PLAIN, 3.0),
+    rate("task-64", "sinew-zmq-secured", PLAIN, 3.0),
+    rate("task-64", "sinew-quic-secured", PLAIN, 3.0),
+    rate("task-64", "sinew-zmq", &["raw"], 1.0),
+    rate("task-64", "sinew-quic", &["raw"], 1.0),
+    rate("task-64", "sinew-zmq-secured", &["raw"], 1.0),
+    rate("task-64", "sinew-quic-secured", &["raw"], 1.0),
+    // Meant for a disk whose `fdatasync` takes at most 300 µs; the page says what it takes where this was measured.
+    rate("durable-submit-64", "sinew-zmq-secured", &[], 50e3),
+    rate("durable-submit-64", "sinew-quic-secured", &[], 50e3),
 ];
 
 /// Every target for which the run has both sides.

@@ -20,6 +20,12 @@ pub(crate) enum Workload {
     Get { size: usize, in_flight: usize },
     /// One client writes keys of a store, each write acknowledged.
     Put { size: usize, in_flight: usize },
+    /// One client submits tasks and awaits their results, two work; nothing is stored.
+    Task { size: usize, in_flight: usize },
+    /// As `Task`, where a task is on disk before somebody works on it, and its outcome before it is told.
+    DurableTask { size: usize, in_flight: usize },
+    /// One client submits tasks, each acknowledged from disk; nobody works.
+    DurableSubmit { size: usize, in_flight: usize },
 }
 
 /// Events of a batch, in the system's own kind of batch.
@@ -43,7 +49,7 @@ const fn stream(size: usize) -> Workload {
 }
 
 /// All, in the order of the page.
-pub(crate) const ALL: [(&str, &str, Workload); 19] = [
+pub(crate) const ALL: [(&str, &str, Workload); 24] = [
     ("16B", "pub/sub 1 to 1, 16 B", stream(16)),
     ("128B", "pub/sub 1 to 1, 128 B", stream(128)),
     ("1KiB", "pub/sub 1 to 1, 1 KiB", stream(1024)),
@@ -63,6 +69,11 @@ pub(crate) const ALL: [(&str, &str, Workload); 19] = [
     ("get-64", "key-value get, 64 in flight, 128 B", Workload::Get { size: 128, in_flight: 64 }),
     ("put-1", "key-value put, 1 in flight, 128 B", Workload::Put { size: 128, in_flight: 1 }),
     ("put-64", "key-value put, 64 in flight, 128 B", Workload::Put { size: 128, in_flight: 64 }),
+    ("task-1", "task, 1 in flight, 64 B", Workload::Task { size: 64, in_flight: 1 }),
+    ("task-64", "task, 64 in flight, 64 B", Workload::Task { size: 64, in_flight: 64 }),
+    ("durable-task-1", "durable task, 1 in flight, 64 B", Workload::DurableTask { size: 64, in_flight: 1 }),
+    ("durable-task-64", "durable task, 64 in flight, 64 B", Workload::DurableTask { size: 64, in_flight: 64 }),
+    ("durable-submit-64", "durable submit, 64 in flight, 64 B", Workload::DurableSubmit { size: 64, in_flight: 64 }),
 ];
 
 impl Workload {
@@ -89,6 +100,9 @@ impl Workload {
             | Self::Append { in_flight, .. }
             | Self::Get { in_flight, .. }
             | Self::Put { in_flight, .. }
+            | Self::Task { in_flight, .. }
+            | Self::DurableTask { in_flight, .. }
+            | Self::DurableSubmit { in_flight, .. }
                 if in_flight > 1 =>
             {
                 Unit::MessagesPerSecond
@@ -98,7 +112,10 @@ impl Workload {
             | Self::Requests { .. }
             | Self::Append { .. }
             | Self::Get { .. }
-            | Self::Put { .. } => Unit::Microseconds,
+            | Self::Put { .. }
+            | Self::Task { .. }
+            | Self::DurableTask { .. }
+            | Self::DurableSubmit { .. } => Unit::Microseconds,
         }
     }
 
@@ -111,7 +128,10 @@ impl Workload {
             | Self::Append { size, .. }
             | Self::Replay { size }
             | Self::Get { size, .. }
-            | Self::Put { size, .. } => size,
+            | Self::Put { size, .. }
+            | Self::Task { size, .. }
+            | Self::DurableTask { size, .. }
+            | Self::DurableSubmit { size, .. } => size,
         }
     }
 
@@ -128,6 +148,16 @@ impl Workload {
     /// Whether it is about keys and their values.
     pub(crate) fn is_store(self) -> bool {
         matches!(self, Self::Get { .. } | Self::Put { .. })
+    }
+
+    /// Whether it is about tasks that are done while somebody waits, and nothing is stored.
+    pub(crate) fn is_task(self) -> bool {
+        matches!(self, Self::Task { .. })
+    }
+
+    /// Whether it is about tasks that are stored.
+    pub(crate) fn is_durable_task(self) -> bool {
+        matches!(self, Self::DurableTask { .. } | Self::DurableSubmit { .. })
     }
 
     /// Whether it only reads what was stored before.

@@ -1,4 +1,5 @@
-//! Request/reply through the server: one client asks, with one or more requests under way; two answer.
+//! Request/reply through the server, and tasks with their results: one client asks, with one or more requests under way;
+//! two answer.
 
 use std::time::{Duration, Instant};
 
@@ -12,18 +13,18 @@ use crate::peer::{Ask, Asks};
 /// Clients that answer.
 const RESPONDERS: usize = 2;
 
-pub(super) fn run<P: Asks>(order: &Order, size: usize, in_flight: usize) -> Outcome<Figures> {
+pub(super) fn run<A: Asks>(order: &Order, size: usize, in_flight: usize) -> Outcome<Figures> {
     let (progress, sides, mut ends) = (Progress::new(), Sides::new(), Vec::new());
     for _ in 0..RESPONDERS {
         let (place, (end, over)) = (order.place.clone(), oneshot::channel());
         ends.push(end);
-        sides.start("responder", move |ready| P::block_on(async move { P::answer(&place, ready, over).await }));
+        sides.start("responder", move |ready| A::block_on(async move { A::answer(&place, ready, over).await }));
     }
     sides.wait(RESPONDERS, Told::Ready)?;
     let (place, driving) = (order.place.clone(), progress.clone());
     sides.start("asker", move |ready| {
-        P::block_on(async move {
-            let asker = P::asker(&place).await?;
+        A::block_on(async move {
+            let asker = A::asker(&place).await?;
             first(&asker, size).await?;
             ready();
             asker.storm(in_flight, size, &driving).await?;

@@ -132,6 +132,11 @@ impl Asks for Raw {
             socket.send(std::mem::replace(&mut message, Message::new()), more)?;
         }
     }
+
+    /// As for messages.
+    fn block_on<F: Future>(side: F) -> F::Output {
+        <Self as Peer>::block_on(side)
+    }
 }
 
 impl Publish for Speaker {

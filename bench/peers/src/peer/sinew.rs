@@ -67,6 +67,11 @@ async fn connect(place: &Place, executor: Executor) -> Outcome<Client> {
     Ok(builder.connect().await?)
 }
 
+/// A client whose session shares the thread of the one who waits for it.
+pub(super) async fn connect_here(place: &Place) -> Outcome<Client> {
+    connect(place, Executor::Current).await
+}
+
 async fn speaker(client: Client, subject: &str) -> Outcome<Speaker> {
     Ok(Speaker { bus: client.bus().clone(), subject: Subject::try_from(subject)?, client })
 }

@@ -27,7 +27,7 @@ pub(super) fn start(system: System, program: &Path, folder: &Path) -> Outcome<(C
         Kind::Raw => raw(program, folder, system.secured),
         Kind::Nats if system.secured => nats_tls(program, folder),
         Kind::Nats => nats(program, folder, include_str!("../../config/nats.conf"), None),
-        Kind::Redis => redis(program, folder, include_str!("../../config/redis.conf")),
+        Kind::Redis | Kind::Celery => redis(program, folder, include_str!("../../config/redis.conf")),
         Kind::RedisStored(synced) => {
             let config = include_str!("../../config/redis-stored.conf");
             redis(
