@@ -20,3 +20,4 @@ mod security;
 mod serve;
 mod task;
 mod task_kill;
+mod task_server_kill;
