@@ -72,6 +72,14 @@ async fn ended(mut stream: TcpStream) {
     while let Ok(1..) = within("the end of the TCP connection", stream.read(&mut buffer)).await {}
 }
 
+/// Until one of them has ended. A peer hears of the end by what it reads; a write that waits for room may hear of it much later.
+async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    tokio::select! {
+        () = one => {}
+        () = other => {}
+    }
+}
+
 async fn accept(listener: &mut Box<dyn Listener>) -> Connection {
     loop {
         match within("accept", listener.accept()).await {
@@ -135,9 +143,8 @@ async fn who_never_says_hello_does_not_keep_its_connection() {
     let endless = peer(&*listener, b"\x01\x01a").await;
     let (mut reading, mut writing) = endless.into_split();
     let parts = async move { while writing.write_all(&[b"\x01\xff".as_slice(), &[7; 255]].concat()).await.is_ok() {} };
-    let both = async {
-        tokio::join!(ended(silent), parts, async { while let Ok(1..) = reading.read(&mut [0; 64]).await {} });
-    };
+    let reads = async move { while let Ok(1..) = reading.read(&mut [0; 64]).await {} };
+    let both = async { tokio::join!(ended(silent), either(parts, reads)) };
     within("both ends", both).await;
     honest(&mut listener, None).await;
 }
@@ -150,10 +157,8 @@ async fn who_floods_against_the_window_does_not_keep_its_connection() {
     let (mut reading, mut writing) = flooding.into_split();
     let block = [&b"\x02\0\0\0\0\0\0\x20\0\x20"[..], &[7; 0x1fff]].concat();
     let flood = async move { while writing.write_all(&block).await.is_ok() {} };
-    let both = async {
-        tokio::join!(flood, async { while let Ok(1..) = reading.read(&mut [0; 64]).await {} });
-    };
-    within("the end of a flood", both).await;
+    let reads = async move { while let Ok(1..) = reading.read(&mut [0; 64]).await {} };
+    within("the end of a flood", either(flood, reads)).await;
     honest(&mut listener, None).await;
 }
 
