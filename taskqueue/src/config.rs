@@ -8,6 +8,8 @@ use sinew_session::Level;
 /// The largest payload or result there can be, in bytes, 64 KiB less than 8 MiB: with whatever head it fits the largest record
 /// that a session takes.
 pub const PAYLOAD_BYTES_MAX: u32 = 127 * 64 * 1024;
+/// What the names of the queues of services with typed calls begin with; the service's name follows.
+pub const RPC_QUEUE_PREFIX: &str = "rpc-";
 /// The shortest lease: a worker renews three times in it, and a network may take a moment.
 pub const LEASE_MIN: Duration = Duration::from_millis(300);
 /// The longest lease: how long a task waits at most for a worker that will not return.

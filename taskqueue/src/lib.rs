@@ -40,7 +40,7 @@
 
 pub use sinew_session::Level;
 mod config;
-pub use config::{LEASE_MAX, LEASE_MIN, PAYLOAD_BYTES_MAX, QueueConfig, QueueLimits};
+pub use config::{LEASE_MAX, LEASE_MIN, PAYLOAD_BYTES_MAX, QueueConfig, QueueLimits, RPC_QUEUE_PREFIX};
 mod id;
 pub use id::{IdError, TaskId, WorkerId};
 mod moment;

@@ -47,22 +47,19 @@
 
 use sinew_session::ResourceName;
 
-use crate::{Result, TaskQueue, Tasks};
+use crate::{RPC_QUEUE_PREFIX, Result, TaskQueue, Tasks};
 
 mod client;
 mod server;
 pub use client::{RpcClient, client};
 pub use server::{RpcServer, RpcServing, server};
 
-/// What the names of the queues of services begin with.
-pub const QUEUE_PREFIX: &str = "rpc-";
-
 /// The queue of a service.
 ///
 /// # Errors
 /// `Name` where the name is too long for that.
 pub fn queue(tasks: &Tasks, service: &ResourceName) -> Result<TaskQueue> {
-    Ok(tasks.queue(&format!("{QUEUE_PREFIX}{service}").parse()?))
+    Ok(tasks.queue(&format!("{RPC_QUEUE_PREFIX}{service}").parse()?))
 }
 
 /// What a call says: tarpc's request, with where its trace goes on.

@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use check::{CODE_BYTES_MAX, MESSAGE_BYTES_MAX, check_config};
+pub(crate) use check::{CODE_BYTES_MAX, MESSAGE_BYTES_MAX, check_config, without_details};
 pub(crate) use matching::TAG_SETS_MAX;
 pub(crate) use record::{Carried, CarriedState, Record};
 pub use speech::{Answer, Asker, Attempt, Effect, Input, Recalled, Report, Spec, WorkerSpec};

@@ -2,14 +2,11 @@
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use sinew::taskqueue::{Error, QueueInfo};
+use sinew::taskqueue::{Error, QueueInfo, RPC_QUEUE_PREFIX};
 
 use crate::failure::Outcome;
 use crate::log::{object_line, table};
 use crate::options::Options;
-
-/// What the queue of a service begins with; its name follows.
-const QUEUE_PREFIX: &str = "rpc-";
 
 /// See services of typed calls
 ///
@@ -54,7 +51,7 @@ struct Service<'a> {
 impl<'a> Service<'a> {
     /// Of its queue; `None` of another one.
     fn of(info: &'a QueueInfo) -> Option<Self> {
-        let service = info.name.strip_prefix(QUEUE_PREFIX)?;
+        let service = info.name.strip_prefix(RPC_QUEUE_PREFIX)?;
         let QueueInfo { workers, waiting, running, counts, .. } = info;
         let (done, failed) = (counts.done, counts.failed);
         Some(Self { service, servers: *workers, waiting: *waiting, running: *running, done, failed })
@@ -81,7 +78,7 @@ impl List {
         let head = ["service", "servers", "waiting", "running", "done", "failed"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         for queue in client.tasks().list().await? {
-            if !queue.as_str().starts_with(QUEUE_PREFIX) {
+            if !queue.as_str().starts_with(RPC_QUEUE_PREFIX) {
                 continue;
             }
             let info = match client.tasks().queue(&queue).info().await {

@@ -29,7 +29,8 @@ pub struct RpcServer {
     worker: WorkerBuilder,
 }
 
-/// A server of the service of this name. Makes the service's queue, in memory, if it is not there.
+/// A server of the service of this name. Makes the service's queue, in memory, if it is not there; who may not look whether it
+/// is takes what joining finds or makes: a queue with the defaults, whose calls go to disk.
 ///
 /// # Errors
 /// `Name` where the name is too long; `Denied` without `task.manage` where the queue is not there; `Session`.

@@ -125,3 +125,9 @@ pub(super) fn cut(mut text: String, max: usize) -> String {
     }
     text
 }
+
+/// The message of a failure whose details are too large to be kept: it says so at its end.
+pub(crate) fn without_details(message: String, bytes: usize, max: usize) -> String {
+    let left_out = format!(" ({bytes} bytes of details were left out: the limit is {max})");
+    cut(message, MESSAGE_BYTES_MAX - left_out.len()) + &left_out
+}

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use bytes::Bytes;
 
 use super::WorkerSpec;
-use super::check::{CODE_BYTES_MAX, CREDIT_MAX, MESSAGE_BYTES_MAX, cut};
+use super::check::{CODE_BYTES_MAX, CREDIT_MAX, MESSAGE_BYTES_MAX, cut, without_details};
 use super::{Answer, Asker, Attempt, Effect, Here, Output, Phase, Recalled, Record, Report, Scheduler, Timer, Worker};
 use crate::planted::is_planted;
 use crate::{Ending, Error, Moment, Outcome, Result, TaskId, WorkerId};
@@ -250,9 +250,13 @@ impl Scheduler {
                 self.change(out, Record::Waits { task: id, spent, until });
             }
             Report::Failed { code, message, details, .. } => {
-                let max = self.config.limits.result_bytes_max as usize;
-                let body = if details.len() > max { Bytes::new() } else { details };
-                let (code, message) = (cut(code, CODE_BYTES_MAX), cut(message, MESSAGE_BYTES_MAX));
+                let (bytes, max) = (details.len(), self.config.limits.result_bytes_max as usize);
+                let (message, body) = if bytes > max {
+                    (without_details(message, bytes, max), Bytes::new())
+                } else {
+                    (cut(message, MESSAGE_BYTES_MAX), details)
+                };
+                let code = cut(code, CODE_BYTES_MAX);
                 let ending = Ending::Failed { worker, attempt: number, code, message };
                 self.end(now, id, Outcome { ending, body }, None, out);
             }

@@ -11,7 +11,7 @@ use sinew_session::ResourceName;
 
 use super::{Desk, TaskError};
 use crate::protocol::{AssignHead, PROGRESS_BYTES_MAX};
-use crate::scheduler::MESSAGE_BYTES_MAX;
+use crate::scheduler::{MESSAGE_BYTES_MAX, without_details};
 use crate::{Attempt, Error, Recalled, Report, Result, TaskId};
 
 /// An attempt at a task. Cheap to clone; what became of it is told once, by [`done`](Self::done), [`fail`](Self::fail) or
@@ -149,12 +149,16 @@ impl Job {
         self.settle(Report::Done(result));
     }
 
-    /// It failed. As [`done`](Self::done).
+    /// It failed. As [`done`](Self::done). Details that are too large are left out, and the message says so.
     pub fn fail(&self, error: TaskError) {
-        let TaskError { code, message, details, is_final } = error;
+        let TaskError { code, mut message, mut details, is_final } = error;
         // Code and message have their place, too.
-        let fits = details.len() + MESSAGE_BYTES_MAX * 2 <= self.inner.desk.result_bytes_max();
-        self.settle(Report::Failed { code, message, details: if fits { details } else { Bytes::new() }, is_final });
+        let max = self.inner.desk.result_bytes_max().saturating_sub(MESSAGE_BYTES_MAX * 2);
+        if details.len() > max {
+            message = without_details(message, details.len(), max);
+            details = Bytes::new();
+        }
+        self.settle(Report::Failed { code, message, details, is_final });
     }
 
     /// It was not begun, or is undone: somebody else may have it, and it counts as no attempt. As [`done`](Self::done).

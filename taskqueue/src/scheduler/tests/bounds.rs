@@ -134,6 +134,22 @@ fn what_a_worker_says_of_a_failure_is_cut() {
 }
 
 #[test]
+fn details_that_are_too_large_are_left_out_and_the_message_says_so() {
+    let mut bench = Bench::new();
+    for (number, message) in [(1, "no"), (2, &*"é".repeat(20_000))] {
+        bench.join(1, 1, &[]);
+        bench.submit(number, queueing());
+        let max = QueueConfig::default().limits.result_bytes_max as usize;
+        let details = Bytes::from(vec![0; max + 1]);
+        let report = Report::Failed { code: "no".into(), message: message.into(), details, is_final: true };
+        let effects = bench.report(1, number, 1, report);
+        let [(_, Ending::Failed { message, .. })] = &endings(&effects)[..] else { panic!("{effects:?}") };
+        assert!(message.ends_with(" (1048577 bytes of details were left out: the limit is 1048576)"), "{message}");
+        assert!(message.len() <= 16 * 1024);
+    }
+}
+
+#[test]
 fn queues_that_cannot_be() {
     let check = |alter: fn(&mut QueueConfig)| {
         let mut config = QueueConfig::default();
