@@ -1,5 +1,8 @@
-//! A million keys of 128 bytes: what they take in memory and on disk, how soon they are there after a start, and that
-//! overwriting them does not grow for ever. Without `SINEW_LONG=1` there are twenty thousand.
+//! A million keys of 128 bytes: what they take on disk, how soon they are there after a start, and that overwriting them
+//! does not grow for ever. Without `SINEW_LONG=1` there are twenty thousand.
+//!
+//! Memory is shown and not bounded here: this process also holds what the test itself keeps, every write under way with
+//! its value and answer, and what the allocator has not given back of it. `cargo xtask bench store` measures a real server.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -154,8 +157,6 @@ async fn many_keys_take_little_and_are_soon_there() {
     assert_eq!(bucket.info().await.expect("there").keys, count);
     if is_long() {
         assert!(most <= 8 * data_bytes, "{most} bytes on disk for {data_bytes}");
-        let resident = resident_bytes().unwrap_or(0);
-        assert!(resident <= 256 * MEBI, "{resident} bytes resident");
     }
     engine.close().await.expect("closed");
 }
