@@ -69,6 +69,10 @@ pub trait Authorize: Send + Sync + fmt::Debug {
     /// Whether `who` (`None`: anonymous) may do `operation` to `resource`.
     fn decide(&self, who: Option<&PeerKey>, operation: Operation, resource: Resource<'_>) -> Decision;
 
+    /// Whether there is a name that `pattern` matches to which `who` may do `operation`: what a list shows, since somebody
+    /// who may do something to a part knows of the whole. It permits nothing by itself.
+    fn permits_some(&self, who: Option<&PeerKey>, operation: Operation, pattern: &str) -> bool;
+
     /// Whether this key is still let in. Sessions of one that is not are ended.
     fn admits(&self, who: Option<&PeerKey>) -> bool;
 
@@ -94,6 +98,10 @@ pub struct AuthorizeEverything;
 impl Authorize for AuthorizeEverything {
     fn decide(&self, _who: Option<&PeerKey>, _operation: Operation, _resource: Resource<'_>) -> Decision {
         Decision::Allowed { because: Cow::Borrowed("this server has no policy") }
+    }
+
+    fn permits_some(&self, _who: Option<&PeerKey>, _operation: Operation, _pattern: &str) -> bool {
+        true
     }
 
     fn admits(&self, _who: Option<&PeerKey>) -> bool {

@@ -24,6 +24,7 @@ mod pattern;
 mod rule;
 pub use document::{POLICY_BYTES_MAX, POLICY_PEER_ROLES_MAX, POLICY_PEERS_MAX, POLICY_ROLES_MAX, POLICY_RULES_MAX};
 mod snapshot;
+mod somewhere;
 use snapshot::Snapshot;
 mod edit;
 
@@ -62,6 +63,7 @@ pub struct PolicyFiles {
 ///   whoever may `kv.read` what they are of; `bus.subscribe` does not speak of them.
 /// - What no rule allows is denied, and a rule in `deny`, of any role of the peer, wins.
 /// - A pattern that is asked for (a subscription) must lie within one rule that allows, and touch none that denies.
+/// - A list of buckets, streams or queues shows those in which a peer may do something, be it to one key of a bucket.
 /// - A key that the file names comes in and has its roles.
 /// - A key on the allowlist that the file does not name has the role `default`, if there is one, and else may do nothing.
 /// - A key of this account's own clients that the file does not name may do everything: who holds it could write the file.
@@ -209,6 +211,10 @@ impl Policy {
 impl Authorize for Policy {
     fn decide(&self, who: Option<&PeerKey>, operation: Operation, resource: Resource<'_>) -> Decision {
         self.now().decide(who, operation, resource)
+    }
+
+    fn permits_some(&self, who: Option<&PeerKey>, operation: Operation, pattern: &str) -> bool {
+        self.now().permits_some(who, operation, pattern)
     }
 
     fn admits(&self, who: Option<&PeerKey>) -> bool {

@@ -69,6 +69,11 @@ impl Access {
         self.authorize.decide(peer.key.as_ref(), operation, resource).is_allowed()
     }
 
+    /// Decides about some name within a pattern, and tells nobody.
+    pub(crate) fn permits_some(&self, peer: &Peer, operation: Operation, pattern: &str) -> bool {
+        self.authorize.permits_some(peer.key.as_ref(), operation, pattern)
+    }
+
     /// A connection has ended: how many of its denials were not written.
     pub(crate) fn ended(&self, peer: &Peer, gate: &Gate) {
         let unsaid = gate.rest();

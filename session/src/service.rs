@@ -107,6 +107,12 @@ impl Link {
         self.access.permits(&self.peer, operation, resource)
     }
 
+    /// Whether the peer may do it to some name that the pattern matches: whether a list shows it what holds these names. No
+    /// line in the audit log, and no permission.
+    pub fn is_permitted_somewhere(&self, operation: Operation, pattern: &str) -> bool {
+        self.access.permits_some(&self.peer, operation, pattern)
+    }
+
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate
     }

@@ -79,6 +79,10 @@ impl Authorize for Owner {
         self.rules.decide(who, operation, resource)
     }
 
+    fn permits_some(&self, who: Option<&PeerKey>, operation: Operation, pattern: &str) -> bool {
+        who == Some(&self.key) || self.rules.permits_some(who, operation, pattern)
+    }
+
     fn admits(&self, who: Option<&PeerKey>) -> bool {
         who == Some(&self.key) || self.rules.admits(who)
     }

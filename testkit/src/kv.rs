@@ -329,6 +329,8 @@ pub async fn permissions(setup: &mut Setup, engine: Arc<dyn Engine>) -> Server {
     ] {
         assert!(matches!(refused, Err(Error::Denied { .. })), "{refused:?}");
     }
+    let listed = soon("the list", setup.kv(0).await.list()).await.expect("it is shown");
+    assert_eq!(listed, [bucket.name().clone()], "who may do something in a bucket sees that it is there");
     let stored = soon("a put", bucket.put(&open, "1")).await.expect("another key");
     assert_eq!(stored.revision, 2, "nothing of what was refused was written");
     assert!(matches!(next(&mut stands).await, WatchEvent::Change(change) if change.key == open));

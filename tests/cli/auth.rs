@@ -81,6 +81,54 @@ fn what_the_policy_does_not_permit_ends_with_its_own_code() {
     }
 }
 
+/// Who may do something in a bucket, a stream or a queue sees that it is there, and nobody else does.
+#[test]
+fn a_list_shows_where_something_may_be_done_and_nothing_else() {
+    let (home, elsewhere) = (Home::new(), Home::new());
+    home.succeed(["auth", "list"]);
+    let policy = r#"version = 1
+
+[roles.worker]
+allow = [
+    "kv.read lights.hall.*", "kv.read secrets.>", "kv.manage made", "kv.read whole",
+    "log.append appended", "log.read read", "task.submit submitted", "task.inspect looked",
+]
+deny = ["kv.* secrets"]
+"#;
+    std::fs::write(home.path("policy.toml"), policy).unwrap();
+    home.succeed(["auth", "allow", &key_of(&elsewhere), "--name", "worker", "--role", "worker"]);
+    let server = home.serve(&[]);
+    for bucket in ["lights", "secrets", "hidden", "made", "whole"] {
+        home.succeed(["kv", "put", bucket, "a", "1"]);
+    }
+    for stream in ["appended", "read", "other"] {
+        home.succeed(["log", "create", stream]);
+    }
+    for queue in ["submitted", "looked", "other"] {
+        home.succeed(["task", "queue", "create", queue]);
+    }
+    let url = ["--url", &server.urls[0]];
+    // A name, and whether its figures are shown.
+    for (command, seen) in [
+        (&["kv", "bucket", "list"][..], &[("lights", false), ("made", false), ("whole", true)][..]),
+        (&["log", "list"], &[("appended", false), ("read", true)]),
+        (&["task", "queue", "list"], &[("looked", true), ("submitted", false)]),
+    ] {
+        let lines = elsewhere.succeed([command, &["--json"], &url].concat());
+        let shown: Vec<(String, bool)> = lines
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .map(|object| (object["name"].as_str().unwrap().to_owned(), object.as_object().unwrap().len() > 1))
+            .collect();
+        let seen: Vec<_> = seen.iter().map(|(name, whole)| ((*name).to_owned(), *whole)).collect();
+        assert_eq!(shown, seen, "{command:?}");
+        let rows = elsewhere.succeed([command, &url].concat());
+        let first = |row: &str| row.split_whitespace().next().unwrap().to_owned();
+        let names: Vec<String> = rows.lines().skip(1).map(first).collect();
+        assert_eq!(names, seen.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), "{rows}");
+    }
+}
+
 #[test]
 fn a_policy_with_a_mistake_is_shown_with_its_line_and_a_server_does_not_start_by_it() {
     let home = Home::new();

@@ -49,6 +49,29 @@ pub(super) fn overlap(one: &str, other: &str) -> bool {
     }
 }
 
+/// The names that both match are those of this pattern; `None` where there are none.
+pub(super) fn meeting(one: &str, other: &str) -> Option<String> {
+    if !overlap(one, other) {
+        return None;
+    }
+    let (mut left, mut right) = (one.split('.'), other.split('.'));
+    let mut tokens = Vec::new();
+    while let (Some(a), Some(b)) = (left.next(), right.next()) {
+        match (a, b) {
+            (">", b) => {
+                tokens.extend(std::iter::once(b).chain(right.by_ref()));
+                break;
+            }
+            (a, ">") => {
+                tokens.extend(std::iter::once(a).chain(left.by_ref()));
+                break;
+            }
+            ("*", token) | (token, _) => tokens.push(token),
+        }
+    }
+    Some(tokens.join("."))
+}
+
 /// Why `text` is no pattern, and what is expected; `None` where it is one.
 pub(super) fn fault(text: &str) -> Option<String> {
     if text.len() > NAME_BYTES_MAX {
@@ -137,6 +160,12 @@ mod tests {
                 assert_eq!(contains(outer, inner), inside, "{outer} contains {inner}");
                 let both = by_inner.iter().zip(by_outer).any(|(inner, outer)| *inner && *outer);
                 assert_eq!(overlap(outer, inner), both, "{outer} overlaps {inner}");
+                let met = meeting(outer, inner);
+                assert_eq!(met.is_some(), both, "{outer} meets {inner}");
+                for (name, (inner, outer)) in names.iter().zip(by_inner.iter().zip(by_outer)) {
+                    let in_both = met.as_deref().is_some_and(|met| matches(met, name));
+                    assert_eq!(in_both, *inner && *outer, "{name} in {met:?}");
+                }
             }
         }
         assert!(patterns.len() > 80 && names.len() > 300);

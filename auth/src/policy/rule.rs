@@ -1,5 +1,6 @@
 //! One rule and one role: what is allowed or denied. Pure; their text is the whole of what a policy file says in one line.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::pattern;
@@ -53,8 +54,17 @@ impl Rule {
             }
     }
 
+    /// The pattern that speaks of this operation as it is written, without the short form for whole buckets: `None` where it
+    /// speaks of others only.
+    pub(super) fn spoken(&self, operation: Operation) -> Option<Cow<'_, str>> {
+        self.operations.include(operation).then(|| {
+            let is_short = operation.kind() == ResourceKind::Key && !self.pattern.contains('.') && self.pattern != ">";
+            if is_short { format!("{}.>", self.pattern).into() } else { self.pattern.as_str().into() }
+        })
+    }
+
     /// Whether it speaks of this operation on some of the resource.
-    fn touches(&self, operation: Operation, resource: Resource<'_>) -> bool {
+    pub(super) fn touches(&self, operation: Operation, resource: Resource<'_>) -> bool {
         self.operations.include(operation)
             && match self.spoken_of(operation, resource) {
                 Resource::Name(name) => pattern::matches(&self.pattern, name),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::document::{Book, PolicyPeer};
 use super::rule::Role;
+use super::somewhere::allowed_somewhere;
 use crate::allowlist::Table;
 use crate::authorize::{Decision, Resource};
 use crate::error::FileError;
@@ -73,6 +74,15 @@ impl Snapshot {
             ),
             Standing::Roles(roles) => judge(&roles, operation, resource),
         }
+    }
+
+    /// Whether it is allowed to some name within the pattern.
+    pub(super) fn permits_some(&self, who: Option<&PeerKey>, operation: Operation, pattern: &str) -> bool {
+        who.is_some_and(|key| match self.standing(key) {
+            Standing::Stranger | Standing::Nothing => false,
+            Standing::Everything(_) => true,
+            Standing::Roles(roles) => allowed_somewhere(&roles, operation, pattern),
+        })
     }
 
     /// The names of the roles that a key has; `None` where none are asked for.

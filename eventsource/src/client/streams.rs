@@ -58,7 +58,7 @@ impl Log {
         self.ask_surely(verb::STREAM, stream, &ask).await
     }
 
-    /// The names of the streams that we may see, in order. A round trip for each few hundred.
+    /// The names of the streams in which we may do something, in order. A round trip for each few hundred.
     ///
     /// # Errors
     /// `Session` if the server cannot be asked.

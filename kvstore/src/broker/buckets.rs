@@ -52,12 +52,12 @@ async fn act(shared: &Shared, bucket: &ResourceName, act: BucketAct) -> Result<R
     reply
 }
 
-/// The names that the peer may see: of buckets of which it may read or write every key, or that it may manage.
+/// The names that the peer may see: of buckets of which it may read or write some key, or that it may manage.
 fn page(link: &Link, found: Vec<ResourceName>) -> Names {
     let sees = |name: &ResourceName| {
         let all = format!("{name}.>");
-        link.is_permitted(Operation::KvRead, Resource::Pattern(&all))
-            || link.is_permitted(Operation::KvWrite, Resource::Pattern(&all))
+        link.is_permitted_somewhere(Operation::KvRead, &all)
+            || link.is_permitted_somewhere(Operation::KvWrite, &all)
             || link.is_permitted(Operation::KvManage, Resource::Name(name.as_str()))
     };
     let whole = found.len() < NAMES_MAX;

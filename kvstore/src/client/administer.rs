@@ -7,7 +7,7 @@ use crate::protocol::{BucketAct, BucketAsk, List, Names, SERVICE, error_of, verb
 use crate::{BucketConfig, BucketInfo, Result};
 
 impl Kv {
-    /// The names of the buckets that we may see, in order: those of which we may read or write every key, or that we may
+    /// The names of the buckets that we may see, in order: those of which we may read or write some key, or that we may
     /// manage. A round trip for each few hundred.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ mod shown;
 mod streams;
 
 pub(crate) use maintain::{called_as, whole};
-pub(crate) use shown::{object_line, table};
+pub(crate) use shown::{name_alone, object_line, table};
 
 /// Keep streams of events: append, read, follow, look after them
 ///

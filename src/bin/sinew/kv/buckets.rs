@@ -8,7 +8,7 @@ use sinew::ResourceName;
 use sinew::kvstore::{BucketConfig, BucketInfo, Durability, Error, HISTORY_MAX};
 
 use crate::failure::Outcome;
-use crate::log::{object_line, table};
+use crate::log::{name_alone, object_line, table};
 use crate::options::{Options, name};
 use crate::units::{self, Bound, size};
 
@@ -133,7 +133,9 @@ impl Alter {
     }
 }
 
-/// List the buckets that may be seen
+/// List the buckets in which something may be done
+///
+/// Of one whose figures the policy does not show there is the name alone.
 #[derive(Debug, Args)]
 pub(super) struct List {
     #[command(flatten)]
@@ -149,6 +151,16 @@ impl List {
             let info = match client.kv().bucket(&bucket).info().await {
                 // Deleted since it was listed.
                 Err(Error::UnknownBucket { .. }) => continue,
+                // Something may be done there, but not this.
+                Err(Error::Denied { .. }) => {
+                    let (line, row) = name_alone(bucket.as_str(), rows[0].len());
+                    if self.options.json {
+                        print!("{line}");
+                    } else {
+                        rows.push(row);
+                    }
+                    continue;
+                }
                 info => info?,
             };
             if self.options.json {

@@ -96,6 +96,14 @@ pub(crate) fn object_line(object: &impl Serialize) -> String {
     format!("{value}\n")
 }
 
+/// What a list shows of something that the asker may use and not look at: its name, as an object or as a row of so many
+/// columns.
+pub(crate) fn name_alone(name: &str, columns: usize) -> (String, Vec<String>) {
+    let mut row = vec!["-".to_owned(); columns];
+    row[0] = name.to_owned();
+    (object_line(&serde_json::json!({ "name": name })), row)
+}
+
 fn plain_seconds(value: &mut Value) {
     match value {
         Value::Object(fields) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use sinew::{Compaction, Durability, ResourceName, StreamConfig, StreamInfo};
 
-use super::shown::{object_line, table};
+use super::shown::{name_alone, object_line, table};
 use crate::failure::Outcome;
 use crate::options::{Options, name};
 use crate::units::{self, Bound, size};
@@ -150,7 +150,9 @@ impl Alter {
     }
 }
 
-/// List the streams that may be seen
+/// List the streams in which something may be done
+///
+/// Of one whose figures the policy does not show there is the name alone.
 #[derive(Debug, Args)]
 pub(super) struct List {
     #[command(flatten)]
@@ -166,6 +168,16 @@ impl List {
             let info = match client.log().info(&stream).await {
                 // Deleted since it was listed.
                 Err(sinew::LogError::UnknownStream { .. }) => continue,
+                // Something may be done there, but not this.
+                Err(sinew::LogError::Denied { .. }) => {
+                    let (line, row) = name_alone(stream.as_str(), rows[0].len());
+                    if self.options.json {
+                        print!("{line}");
+                    } else {
+                        rows.push(row);
+                    }
+                    continue;
+                }
                 info => info?,
             };
             if self.options.json {

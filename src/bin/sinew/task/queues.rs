@@ -8,7 +8,7 @@ use sinew::ResourceName;
 use sinew::taskqueue::{Error, Level, QueueConfig, QueueInfo};
 
 use crate::failure::Outcome;
-use crate::log::{object_line, table};
+use crate::log::{name_alone, object_line, table};
 use crate::options::{Options, name};
 use crate::units::{self, size};
 
@@ -145,7 +145,9 @@ impl Alter {
     }
 }
 
-/// List the queues that may be seen
+/// List the queues in which something may be done
+///
+/// Of one whose figures the policy does not show there is the name alone.
 #[derive(Debug, Args)]
 pub(super) struct List {
     #[command(flatten)]
@@ -161,6 +163,16 @@ impl List {
             let info = match client.tasks().queue(&queue).info().await {
                 // Deleted since it was listed.
                 Err(Error::UnknownQueue { .. }) => continue,
+                // Something may be done there, but not this.
+                Err(Error::Denied { .. }) => {
+                    let (line, row) = name_alone(queue.as_str(), rows[0].len());
+                    if self.options.json {
+                        print!("{line}");
+                    } else {
+                        rows.push(row);
+                    }
+                    continue;
+                }
                 info => info?,
             };
             if self.options.json {
