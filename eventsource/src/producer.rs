@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use sinew_session::{Error as SessionError, HEADER_BYTES, Reply, ResourceName, Restore, Session};
+use sinew_session::{Backoff, Error as SessionError, HEADER_BYTES, Reply, ResourceName, Restore, Session};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::client::{AppendTicket, Log, append_request, appended, batch_of, encode_value, send_append};
@@ -12,10 +12,14 @@ use crate::protocol::AppendHead;
 use crate::{Appended, Error, EventBatch, NewEvent, ProducerGrant, ProducerStamp, Result};
 
 mod queue;
-use queue::{Outgoing, Queue};
+use queue::{Next, Outgoing, Queue};
 
 /// Batches of a producer that are not acknowledged yet. The server remembers as many, so that it knows each of them again.
 pub const PRODUCER_BATCHES_MAX: usize = 64;
+
+/// How long a producer waits before it asks a busy server again. The first wait is about what a disk takes for a few rounds;
+/// at the longest a thousand producers ask a server that stays busy a thousand times in a second.
+const BUSY_WAIT: Backoff = Backoff { first: Duration::from_millis(5), max: Duration::from_secs(1) };
 
 /// A call of a producer waits for its answer however long it takes: a server that is gone is noticed by the session.
 const FOR_EVER: Duration = Duration::MAX;
@@ -69,7 +73,8 @@ impl Producer {
         &self.sending.stream
     }
 
-    /// Appends an event. Resolves once it is stored, which after a cut may take until the server is there again.
+    /// Appends an event. Resolves once it is stored, which after a cut may take until the server is there again. A server
+    /// that is busy is asked again after a pause, with jitter, that doubles from 5 ms up to 1 s until something is stored.
     ///
     /// # Errors
     /// As [`append_batch`](Self::append_batch).
@@ -144,12 +149,30 @@ impl Sending {
         }
         loop {
             // In a statement of its own: the answer may come within the call.
-            let outgoing = self.queue().next();
-            let Some(outgoing) = outgoing else { return };
-            let head = self.head(outgoing.sequence);
-            let done = self.done(&outgoing);
-            send_append(&self.session, self.stream.as_str(), &head, &outgoing.events, FOR_EVER, done);
+            let next = self.queue().next();
+            match next {
+                Next::Nothing => return,
+                Next::Wait { pause, turn } => return self.wait(pause, turn),
+                Next::Send(outgoing) => {
+                    let head = self.head(outgoing.sequence);
+                    let done = self.done(&outgoing);
+                    send_append(&self.session, self.stream.as_str(), &head, &outgoing.events, FOR_EVER, done);
+                }
+            }
         }
+    }
+
+    /// Goes on after a while, where the session runs.
+    fn wait(self: &Arc<Self>, pause: u64, turn: u32) {
+        let wait = BUSY_WAIT.wait(turn, self.session.random() as u32);
+        let sending = Arc::downgrade(self);
+        self.session.spawn(async move {
+            tokio::time::sleep(wait).await;
+            if let Some(sending) = sending.upgrade() {
+                sending.queue().resume(pause);
+                sending.pump();
+            }
+        });
     }
 
     fn done(self: &Arc<Self>, outgoing: &Outgoing) -> impl FnOnce(sinew_session::Result<Reply>) + Send + 'static {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// First wait, largest wait.
+/// First wait, largest wait. Each is twice the one before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The first wait, before jitter. Default 50 ms: a restarted server is back in about that.
@@ -19,7 +19,7 @@ impl Default for Backoff {
 
 impl Backoff {
     /// The wait before attempt `attempt` (from 0), between half and all of the doubled time; `random` decides where.
-    pub(crate) fn wait(&self, attempt: u32, random: u32) -> Duration {
+    pub fn wait(&self, attempt: u32, random: u32) -> Duration {
         let full = self.first.saturating_mul(1 << attempt.min(16)).min(self.max);
         full / 2 + (full / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
     }

@@ -3,6 +3,8 @@
 //! 1. Batches are numbered by the events before them; the server stores them in that order alone.
 //! 2. After an answer that leaves a batch unstored nothing new is sent until all that was under way is answered; then that
 //!    batch goes alone, and the others once it is stored.
+//! 3. Where the server was busy, that batch goes after a pause that the caller waits out: longer each time until something
+//!    is stored, and none after a cut.
 
 use std::collections::VecDeque;
 
@@ -21,6 +23,13 @@ pub(super) struct Queue<T> {
     under_way: usize,
     /// One goes alone, to see whether it goes through.
     probing: bool,
+    /// The server was busy, and nobody waits for that yet.
+    busy: bool,
+    /// The pause that is waited out: nothing is sent in it.
+    pause: Option<u64>,
+    last_pause: u64,
+    /// Pauses since something was stored.
+    turn: u32,
     /// The connection is gone: nothing is sent before it was restored.
     cut: bool,
     pumping: bool,
@@ -48,13 +57,27 @@ pub(super) struct Outgoing {
     pub(super) events: EventBatch,
 }
 
+/// What the caller is to do next.
+#[derive(Debug)]
+pub(super) enum Next {
+    Send(Outgoing),
+    /// To wait, the longer the higher `turn` is, and then to call [`Queue::resume`] with this pause and to go on.
+    Wait {
+        pause: u64,
+        turn: u32,
+    },
+    Nothing,
+}
+
 /// What an answer means.
 enum Meaning {
     Stored(Appended),
-    /// Not known, or not stored for now: to be sent again.
-    Again {
-        cut: bool,
-    },
+    /// Not known: to be sent again once the connection is there.
+    Cut,
+    /// Not stored: to be sent again once those before it are.
+    Again,
+    /// Not stored for now: to be sent again later.
+    Later,
     /// This batch cannot be stored; others can.
     Refused(Error),
     /// Nothing can be stored any more.
@@ -64,12 +87,11 @@ enum Meaning {
 fn meaning(result: Result<Appended>) -> Meaning {
     match result {
         Ok(appended) => Meaning::Stored(appended),
-        Err(Error::Session(SessionError::OutcomeUnknown)) => Meaning::Again { cut: true },
-        Err(
-            Error::Busy { .. }
-            | Error::SequenceGap { .. }
-            | Error::Session(SessionError::Timeout { .. } | SessionError::Calls { .. }),
-        ) => Meaning::Again { cut: false },
+        Err(Error::Session(SessionError::OutcomeUnknown)) => Meaning::Cut,
+        Err(Error::SequenceGap { .. }) => Meaning::Again,
+        Err(Error::Busy { .. } | Error::Session(SessionError::Timeout { .. } | SessionError::Calls { .. })) => {
+            Meaning::Later
+        }
         Err(
             error @ (Error::TooLarge { .. }
             | Error::Malformed(_)
@@ -93,6 +115,10 @@ impl<T> Queue<T> {
             last_ticket: 0,
             under_way: 0,
             probing: false,
+            busy: false,
+            pause: None,
+            last_pause: 0,
+            turn: 0,
             cut: false,
             pumping: false,
             failed: None,
@@ -116,11 +142,27 @@ impl<T> Queue<T> {
         !std::mem::replace(&mut self.pumping, true)
     }
 
-    pub(super) fn next(&mut self) -> Option<Outgoing> {
-        let may = !self.cut && self.failed.is_none() && !(self.probing && self.under_way > 0);
+    pub(super) fn next(&mut self) -> Next {
+        let alone = (self.probing || self.busy) && self.under_way > 0;
+        let may = !self.cut && self.pause.is_none() && self.failed.is_none() && !alone;
         let next = if may { self.batches.iter().position(|batch| batch.ticket.is_none()) } else { None };
-        self.pumping = next.is_some();
-        next.map(|place| self.send(place))
+        self.pumping = next.is_some() && !self.busy;
+        match next {
+            None => Next::Nothing,
+            Some(_) if std::mem::take(&mut self.busy) => {
+                self.last_pause += 1;
+                self.pause = Some(self.last_pause);
+                let turn = self.turn;
+                self.turn = turn.saturating_add(1);
+                Next::Wait { pause: self.last_pause, turn }
+            }
+            Some(place) => Next::Send(self.send(place)),
+        }
+    }
+
+    /// A pause is over; one that a cut has ended before changes nothing.
+    pub(super) fn resume(&mut self, pause: u64) {
+        self.pause.take_if(|waited| *waited == pause);
     }
 
     fn send(&mut self, place: usize) -> Outgoing {
@@ -133,7 +175,7 @@ impl<T> Queue<T> {
 
     /// The connection is there again: those to be sent before anything that still waits in the outbox.
     pub(super) fn after_cut(&mut self) -> Vec<Outgoing> {
-        (self.cut, self.probing) = (false, false);
+        (self.cut, self.probing, self.busy, self.pause) = (false, false, false, None);
         if self.failed.is_some() {
             return Vec::new();
         }
@@ -154,16 +196,24 @@ impl<T> Queue<T> {
         }
         match meaning(result) {
             Meaning::Stored(appended) => {
-                self.probing = false;
+                (self.probing, self.turn) = (false, 0);
                 let batch = self.batches.remove(place).expect("just found");
                 vec![(batch.told, Ok(appended))]
             }
-            Meaning::Again { cut } => {
+            Meaning::Cut => {
                 let batch = &mut self.batches[place];
-                batch.ticket = None;
-                batch.in_doubt |= cut;
-                self.cut |= cut;
-                self.probing |= !cut;
+                (batch.ticket, batch.in_doubt) = (None, true);
+                self.cut = true;
+                Vec::new()
+            }
+            Meaning::Again => {
+                self.batches[place].ticket = None;
+                self.probing = true;
+                Vec::new()
+            }
+            Meaning::Later => {
+                self.batches[place].ticket = None;
+                (self.probing, self.busy) = (true, true);
                 Vec::new()
             }
             Meaning::Refused(error) => {

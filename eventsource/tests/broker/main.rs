@@ -276,3 +276,36 @@ async fn many_follows_leave_the_outbox_within_its_bound() {
     assert!(bytes >= bound, "{bytes} bytes: more would have been sent");
     assert!(bytes <= bound + (256 << 10), "{bytes} bytes, and the bound is {bound}");
 }
+
+/// A busy server is asked again and again, but not at once: with pauses that double, up to a bound, and differ.
+#[tokio::test(start_paused = true)]
+async fn a_producer_of_a_busy_server_backs_off_and_stores_all_in_order() {
+    let world = World::new(LogLimits::default()).await;
+    let (log, [stream]) = world.streams(["a"]).await;
+    let producer = log.producer(&stream, &name("till")).await.unwrap();
+    world.engine.be_busy(12);
+    assert_eq!(producer.append("first").await.unwrap().first, 0);
+    let asked = world.engine.asked();
+    let pauses: Vec<Duration> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(pauses.len(), 12);
+    for (turn, pause) in pauses.iter().enumerate() {
+        let full = Duration::from_millis(5 << turn).min(Duration::from_secs(1));
+        // A timer ends up to a millisecond late, and a block takes its way.
+        assert!((full / 2..full + Duration::from_millis(5)).contains(pause), "turn {turn}: {pauses:?}");
+    }
+    // Where each was half or all of the bound, nothing would be left to chance.
+    assert!(pauses[8..].windows(2).any(|pair| pair[0] != pair[1]), "{pauses:?}");
+
+    world.engine.be_busy(3);
+    let began = tokio::time::Instant::now();
+    let mut tickets = Vec::new();
+    for number in 0..20_u32 {
+        let mut batch = sinew_eventsource::EventBatchBuilder::default();
+        batch.push(&NewEvent::new(number.to_le_bytes().to_vec())).unwrap();
+        tickets.push(producer.append_start(batch.finish()).await.unwrap());
+    }
+    for (number, ticket) in tickets.into_iter().enumerate() {
+        assert_eq!(soon("an append", ticket).await.unwrap().first, 1 + number as u64);
+    }
+    assert!(began.elapsed() < Duration::from_millis(100), "it begins anew: {:?}", began.elapsed());
+}

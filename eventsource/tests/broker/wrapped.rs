@@ -27,6 +27,10 @@ struct Knobs {
     used: Mutex<Vec<Weak<WrappedStream>>>,
     /// So many reads fail.
     bad_reads: AtomicUsize,
+    /// So many appends find the engine busy.
+    busy_appends: AtomicUsize,
+    /// When appends were asked for.
+    asked: Mutex<Vec<tokio::time::Instant>>,
     /// Calls of maintenance that are under way; they never end by themselves.
     long_calls: watch::Sender<usize>,
 }
@@ -52,6 +56,16 @@ impl Wrapped {
     /// Lets so many reads fail.
     pub(crate) fn fail_reads(&self, count: usize) {
         self.knobs.bad_reads.store(count, Ordering::Relaxed);
+    }
+
+    /// Lets so many appends find it busy.
+    pub(crate) fn be_busy(&self, count: usize) {
+        self.knobs.busy_appends.store(count, Ordering::Relaxed);
+    }
+
+    /// When it was asked for appends.
+    pub(crate) fn asked(&self) -> Vec<tokio::time::Instant> {
+        self.knobs.asked.lock().unwrap().clone()
     }
 
     /// Calls of maintenance under way, as their number changes.
@@ -118,6 +132,11 @@ impl Stream for WrappedStream {
     }
 
     fn append(&self, append: Append, done: AppendDone) {
+        self.knobs.asked.lock().unwrap().push(tokio::time::Instant::now());
+        let fewer = |count: usize| count.checked_sub(1);
+        if self.knobs.busy_appends.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok() {
+            return done(Err(Error::Busy { stream: self.name().to_string(), bytes: 1 }));
+        }
         self.inner.append(append, done);
     }
 

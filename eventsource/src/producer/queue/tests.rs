@@ -21,7 +21,24 @@ fn unknown() -> Result<Appended> {
 
 fn pumped(queue: &mut Queue<u32>) -> Vec<(u64, u64)> {
     assert!(queue.begin_pumping());
-    std::iter::from_fn(|| queue.next()).map(|outgoing| (outgoing.ticket, outgoing.sequence)).collect()
+    let sends = std::iter::from_fn(|| match queue.next() {
+        Next::Send(outgoing) => Some((outgoing.ticket, outgoing.sequence)),
+        Next::Wait { .. } | Next::Nothing => None,
+    });
+    sends.collect()
+}
+
+/// The pause that is to be waited out now, and how long in turns.
+fn paused(queue: &mut Queue<u32>) -> (u64, u32) {
+    assert!(queue.begin_pumping());
+    match queue.next() {
+        Next::Wait { pause, turn } => (pause, turn),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn busy() -> Result<Appended> {
+    Err(Error::Busy { stream: "s".into(), bytes: 1 })
 }
 
 #[test]
@@ -53,15 +70,56 @@ fn a_busy_server_is_asked_with_one_batch_at_a_time() {
     let mut queue = Queue::new(0);
     (0..3).for_each(|name| queue.push(batch(1), name).unwrap());
     pumped(&mut queue);
-    let busy = || Err(Error::Busy { stream: "s".into(), bytes: 1 });
     let gap = || Err(Error::SequenceGap { stream: "s".into(), producer: 1, sequence: 1, expected: 0 });
     queue.settle(1, busy());
     assert_eq!(pumped(&mut queue), []);
     queue.settle(2, gap());
     queue.settle(3, gap());
+    let (pause, _) = paused(&mut queue);
+    assert_eq!(pumped(&mut queue), [], "not before the pause is over");
+    queue.resume(pause);
     assert_eq!(pumped(&mut queue), [(4, 0)]);
     queue.settle(4, stored(0));
     assert_eq!(pumped(&mut queue), [(5, 1), (6, 2)]);
+}
+
+#[test]
+fn each_pause_is_longer_until_something_is_stored() {
+    let mut queue = Queue::new(0);
+    (0..3).for_each(|name| queue.push(batch(1), name).unwrap());
+    let tickets = pumped(&mut queue);
+    // All that were under way may have been refused: that is one pause.
+    tickets.iter().for_each(|(ticket, _)| drop(queue.settle(*ticket, busy())));
+    for expected in 0..5 {
+        let (pause, turn) = paused(&mut queue);
+        assert_eq!(turn, expected);
+        queue.resume(pause);
+        let sent = pumped(&mut queue);
+        assert_eq!(sent.len(), 1, "one alone");
+        queue.settle(sent[0].0, busy());
+    }
+    let (pause, _) = paused(&mut queue);
+    queue.resume(pause);
+    let ticket = pumped(&mut queue)[0].0;
+    assert_eq!(queue.settle(ticket, stored(0)).len(), 1);
+    pumped(&mut queue).iter().for_each(|(ticket, _)| drop(queue.settle(*ticket, busy())));
+    assert_eq!(paused(&mut queue).1, 0);
+}
+
+#[test]
+fn a_cut_ends_a_pause() {
+    let mut queue = Queue::new(0);
+    queue.push(batch(1), 0).unwrap();
+    pumped(&mut queue);
+    queue.settle(1, busy());
+    let (pause, _) = paused(&mut queue);
+    assert_eq!(queue.after_cut().len(), 1);
+    queue.settle(2, busy());
+    let (later, _) = paused(&mut queue);
+    queue.resume(pause);
+    assert_eq!(pumped(&mut queue), [], "the older pause is not this one");
+    queue.resume(later);
+    assert_eq!(pumped(&mut queue), [(3, 0)]);
 }
 
 #[test]
@@ -164,13 +222,25 @@ proptest! {
     fn everything_is_stored_once_and_in_order(steps in proptest::collection::vec((0u8..4, 1u32..4, any::<bool>()), 1..200)) {
         let (mut queue, mut server, mut pipe) = (Queue::new(0), Server::default(), VecDeque::new());
         let (mut pushed, mut told) = (0, 0);
-        let pump = |queue: &mut Queue<u32>, pipe: &mut VecDeque<(u64, u64, u32)>| {
+        let mut waits = None;
+        let mut pump = |queue: &mut Queue<u32>, pipe: &mut VecDeque<(u64, u64, u32)>| {
+            // A pause is over when nothing else is left to happen.
+            if let Some(pause) = waits.take_if(|_| pipe.is_empty()) {
+                queue.resume(pause);
+            }
             assert!(queue.begin_pumping());
-            while let Some(outgoing) = queue.next() {
-                pipe.push_back((outgoing.ticket, outgoing.sequence, outgoing.events.count()));
+            loop {
+                match queue.next() {
+                    Next::Send(outgoing) => pipe.push_back((outgoing.ticket, outgoing.sequence, outgoing.events.count())),
+                    Next::Wait { pause, .. } => {
+                        waits = Some(pause);
+                        break;
+                    }
+                    Next::Nothing => break,
+                }
             }
         };
-        let settle = |steps: Vec<(u8, u32, bool)>, queue: &mut Queue<u32>, server: &mut Server, pipe: &mut VecDeque<_>, pushed: &mut u32, told: &mut u32| {
+        let mut settle = |steps: Vec<(u8, u32, bool)>, queue: &mut Queue<u32>, server: &mut Server, pipe: &mut VecDeque<_>, pushed: &mut u32, told: &mut u32| {
             for (step, count, odd) in steps {
                 match step {
                     0 => {
