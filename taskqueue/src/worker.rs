@@ -194,6 +194,8 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        // First, or what is handed back could come again at once.
+        self.drain();
         self.desk.hand_all_back();
         self.desk.leave();
     }

@@ -3,11 +3,12 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::{Job, TaskError, Worker};
+use super::{Desk, Job, TaskError, Worker};
 use crate::Result;
 
 /// What is told of a handler that panicked.
@@ -39,7 +40,7 @@ impl Worker {
         F: Future<Output = Result<R, TaskError>> + Send + 'static,
         R: Into<Bytes> + Send + 'static,
     {
-        let mut running = Running::default();
+        let mut running = Running::new(&self.desk);
         let stop = self.stop.clone();
         let told = stop.is_told();
         tokio::pin!(told);
@@ -78,17 +79,23 @@ impl Drop for Over {
 
 /// Handlers at work. Dropping it stops them, and hands their tasks back.
 struct Running<R> {
+    desk: Arc<Desk>,
     set: JoinSet<Result<R, TaskError>>,
     jobs: HashMap<Id, Job>,
 }
 
-impl<R> Default for Running<R> {
-    fn default() -> Self {
-        Self { set: JoinSet::new(), jobs: HashMap::new() }
+impl<R> Drop for Running<R> {
+    fn drop(&mut self) {
+        // First, or what is handed back could come again at once.
+        self.desk.drain();
     }
 }
 
 impl<R: Into<Bytes> + Send + 'static> Running<R> {
+    fn new(desk: &Arc<Desk>) -> Self {
+        Self { desk: desk.clone(), set: JoinSet::new(), jobs: HashMap::new() }
+    }
+
     fn start(&mut self, job: Job, handler: impl Future<Output = Result<R, TaskError>> + Send + 'static) {
         let task = self.set.spawn(handler);
         self.jobs.insert(task.id(), job);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sinew_taskqueue::{Ending, Engine, Error, Job, TaskError, TaskLimits};
 
-use super::{ended, join, queue, submitted};
+use super::{ended, join, queue};
 use crate::setup::{Setup, soon};
 
 /// The server is killed and started again `restarts` times, each time on what `open` gives: an engine without what was in
@@ -60,7 +60,14 @@ pub async fn through_restarts(
     let mut waits = join(&ours, 1).await;
     server.abort().await;
     server = setup.serve_tasks_on(open().await, TaskLimits::default()).await;
-    let mut handle = submitted(ours.submit("after it").queueing()).await;
+    let mut handle = loop {
+        match soon("submitting", async { ours.submit("after it").queueing().await }).await {
+            Ok(handle) => break handle,
+            // The connection was still the one to the server before, and the task is gone with it.
+            Err(Error::OutcomeUnknown { .. }) if !is_durable => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    };
     super::job(&mut waits).await.done("back");
     assert_eq!(ended(&mut handle).await.body, "back");
     server.abort().await;
