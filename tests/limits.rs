@@ -177,7 +177,8 @@ fn what_stands_in_the_table_is_in_the_code() {
             || name.starts_with("StreamConfig::");
         if name.contains("::") {
             let of_the_store = name.starts_with("KvLimits::");
-            let of_the_queue = ["TaskLimits::", "QueueLimits::", "TaskEngineOptions::"].iter().any(|of| name.starts_with(of));
+            let of_the_queue =
+                ["TaskLimits::", "QueueLimits::", "TaskEngineOptions::"].iter().any(|of| name.starts_with(of));
             let is_left_out = (of_the_queue && !cfg!(feature = "taskqueue"))
                 || (of_the_bus && !cfg!(feature = "bus"))
                 || (of_the_log && !cfg!(feature = "eventsource"))
