@@ -1,6 +1,7 @@
 //! What the task queue promises, as scenarios over whatever transports a [`Setup`] names: clients take its endpoints in turn.
 //! The engine is the caller's.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -9,8 +10,8 @@ use bytes::Bytes;
 use sinew_auth::Operation;
 use sinew_session::{ResourceName, Server};
 use sinew_taskqueue::{
-    Ending, Engine, Error, Job, Level, Listed, Outcome, QueueConfig, Reason, Recalled, Result, TaskError, TaskHandle,
-    TaskId, TaskLimits, TaskQueue, TaskState, Worker,
+    Ending, Engine, Error, Job, JournalEngine, Level, Listed, Outcome, QueueConfig, Reason, Recalled, Result,
+    TaskEngineOptions, TaskError, TaskHandle, TaskId, TaskLimits, TaskQueue, TaskState, Worker,
 };
 use tokio::sync::mpsc;
 
@@ -21,6 +22,23 @@ mod bad_input;
 pub use bad_input::bad_input;
 mod restarts;
 pub use restarts::through_restarts;
+
+/// Opens the engine on disk, once whoever had it has let go of it.
+///
+/// # Panics
+/// If it cannot be opened, for another reason than that.
+pub async fn open_again(data: &Path) -> Arc<dyn Engine> {
+    let opening = async {
+        loop {
+            match JournalEngine::open(data, TaskEngineOptions::default()) {
+                Ok(engine) => return Arc::new(engine),
+                Err(error) => assert!(error.to_string().contains("in use"), "{error}"),
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("opening the engine", opening).await
+}
 
 fn name(text: &str) -> ResourceName {
     text.parse().expect("a name of this test")
@@ -314,7 +332,9 @@ pub async fn dropped_workers(setup: &Setup) {
     working.abort();
     let mut other = join(&queue(setup, 2, "dropped").await, 1).await;
     let taken = job(&mut other).await;
-    assert_eq!((taken.id(), taken.attempt()), (handle.id(), 2));
+    // What was handed back may have been on its way to the same once more before it had left. It has one attempt that counts.
+    assert_eq!((taken.id(), taken.attempts_max()), (handle.id(), 1));
+    assert!(taken.attempt() >= 2, "each has a number of its own");
     taken.done("by another");
     let outcome = ended(&mut handle).await;
     assert_eq!(&outcome.body[..], b"by another", "{outcome:?}");

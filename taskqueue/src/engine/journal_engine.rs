@@ -15,7 +15,7 @@ use sinew_session::ResourceName;
 use tokio::runtime::Handle;
 
 use super::folder::{LAYOUT, folder};
-use super::stored_queue::StoredQueue;
+use super::stored_queue::{Start, StoredQueue};
 use super::{Host, TaskEngineOptions, explain, storage_of};
 use crate::memory::{self, check_alter};
 use crate::scheduler::check_config;
@@ -145,10 +145,10 @@ impl Inner {
     fn opened(&self, name: &ResourceName) -> Result<Hosted> {
         self.places.check(name)?;
         let place = self.places.place(name)?;
-        self.opened_in(name, &mut place.lock())
+        self.opened_in(name, &mut place.lock(), Start::Again)
     }
 
-    fn opened_in(&self, name: &ResourceName, open: &mut Option<Hosted>) -> Result<Hosted> {
+    fn opened_in(&self, name: &ResourceName, open: &mut Option<Hosted>, start: Start) -> Result<Hosted> {
         if let Some(queue) = open {
             return Ok(queue.clone());
         }
@@ -162,7 +162,7 @@ impl Inner {
             Hosted::Memory(memory::start(name, &config))
         } else {
             let bell = locked(&self.upkeep).bell(name);
-            let queue = StoredQueue::open(&self.host, folder, config, &self.committer, bell)?;
+            let queue = StoredQueue::open(&self.host, folder, (config, start), &self.committer, bell)?;
             locked(&self.upkeep).look_after(&queue);
             Hosted::Stored(queue)
         };
@@ -175,20 +175,20 @@ impl Inner {
         let place = self.places.place(name)?;
         let mut open = place.lock();
         if self.places.has(name) {
-            let info = self.opened_in(name, &mut open)?.shell().info();
+            let info = self.opened_in(name, &mut open, Start::Again)?.shell().info();
             if info.config == *config {
                 return Ok(info);
             }
         }
         open.make(&folder(&self.host, name), self.host.options.queues_max, |_| Ok::<_, Error>(config))?;
-        Ok(self.opened_in(name, &mut open)?.shell().info())
+        Ok(self.opened_in(name, &mut open, Start::New)?.shell().info())
     }
 
     fn alter(&self, name: &ResourceName, config: &QueueConfig) -> Result<QueueInfo> {
         self.places.check(name)?;
         let place = self.places.place(name)?;
         let mut open = place.lock();
-        let queue = self.opened_in(name, &mut open)?;
+        let queue = self.opened_in(name, &mut open, Start::Again)?;
         check_alter(name, &queue.shell().info().config, config)?;
         match &queue {
             Hosted::Stored(queue) => queue.alter(config)?,

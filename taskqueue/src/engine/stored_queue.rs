@@ -32,6 +32,15 @@ pub(super) struct StoredQueue {
     wake: Arc<OnceLock<Wake>>,
 }
 
+/// How a queue begins to live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// It was just made: nobody is on the way back to it.
+    New,
+    /// It was there before: workers that it had, and clients that waited, may be on their way back.
+    Again,
+}
+
 /// What only a round changes.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -47,7 +56,7 @@ impl StoredQueue {
     pub(super) fn open(
         host: &Arc<Host>,
         folder: Folder,
-        config: QueueConfig,
+        (config, start): (QueueConfig, Start),
         committer: &Committer,
         bell: Bell,
     ) -> Result<Arc<Self>> {
@@ -59,7 +68,9 @@ impl StoredQueue {
         let mut scheduler = Scheduler::new(name.as_str(), config);
         recovery::replay(&name, &journal.reader(), &mut scheduler)?;
         let clock = Clock::start_at((host.wall)(), Moment(journal.timestamp()));
-        scheduler.recovered(clock.now());
+        if start == Start::Again {
+            scheduler.recovered(clock.now());
+        }
         let wake = Arc::new(OnceLock::<Wake>::new());
         let rung = wake.clone();
         let ring = Box::new(move || {

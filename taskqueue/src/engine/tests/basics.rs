@@ -105,6 +105,21 @@ fn a_task_an_attempt_and_an_outcome_are_there_after_a_kill() {
 }
 
 #[test]
+fn only_a_queue_that_was_there_before_waits_for_workers_to_come_back() {
+    let at_once = TaskOptions { queueing: false, ..waits() };
+    let bench = Bench::new();
+    bench.tell(submit(1, "a", at_once.clone()));
+    bench.round();
+    let refused = bench.heard.answer(client(1, 1));
+    assert!(matches!(refused, Some(Err(Error::NoWorkers { .. }))), "nobody is on the way to a new one: {refused:?}");
+    let bench = bench.kill();
+    bench.tell(submit(2, "b", at_once));
+    bench.round();
+    let taken = bench.heard.answer(client(1, 2));
+    assert!(matches!(taken, Some(Ok(Answer::Accepted { .. }))), "{taken:?}");
+}
+
+#[test]
 fn a_full_disk_refuses_new_tasks_and_lets_out_the_rest_when_there_is_room() {
     let bench = Bench::new();
     bench.tell(join(1, 1));
