@@ -44,8 +44,8 @@ fn is_due(segments: usize, bytes: u64, live: u64) -> bool {
 /// What is to be stored again together.
 #[derive(Default)]
 struct Portion {
-    /// Those that were in the segment already.
-    seen: HashSet<TaskId>,
+    /// Those that were in the segment already. An id may be there twice: the first was forgotten before the second came.
+    seen: HashSet<(TaskId, Option<u64>)>,
     tasks: Vec<(TaskId, Option<u64>)>,
     bytes: usize,
 }
@@ -131,7 +131,7 @@ impl StoredQueue {
         go_on: GoOn<'_>,
         progress: &Progress,
     ) -> Result<()> {
-        if !portion.seen.insert(task.0) {
+        if !portion.seen.insert(task) {
             // All that is known of it is stored again at one time.
             return Ok(());
         }

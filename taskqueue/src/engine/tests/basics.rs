@@ -220,6 +220,30 @@ fn an_id_that_was_forgotten_may_come_again() {
 }
 
 #[test]
+fn an_id_that_came_again_in_one_segment_is_copied_forward() {
+    let bench = Bench::new();
+    let brief = TaskOptions { detached: false, ..waits() };
+    bench.tell(submit(1, "first", brief.clone()));
+    bench.tell(Input::Cancel { asker: None, task: task(1), owner: None });
+    bench.round();
+    pass(Duration::from_secs(100));
+    bench.queue.shell.turn();
+    bench.tell(submit(1, "second", waits()));
+    bench.round();
+    let (mut number, mut gone) = (10, 0);
+    while gone == 0 {
+        number += 1;
+        bench.tell(submit(number, vec![2; 300], brief.clone()));
+        bench.tell(Input::Cancel { asker: None, task: task(number), owner: None });
+        bench.tell(Input::Release { task: task(number), owner: "ada".into() });
+        bench.round();
+        gone = bench.queue.maintain(&mut |_| true).expect("maintained");
+    }
+    let bench = bench.kill();
+    assert_eq!(bench.queue.shell.payload(task(1)).expect("it waits"), "second");
+}
+
+#[test]
 fn time_goes_on_from_the_newest_moment_that_is_stored() {
     let bench = Bench::new();
     pass(Duration::from_secs(1_000));
