@@ -214,17 +214,8 @@ impl Shell {
     /// what it is by this place in the order of acceptance. Says how many records that makes.
     pub(crate) fn carry(&self, tasks: &[(TaskId, Option<u64>)]) -> usize {
         let mut state = self.lock();
-        let mut records = Vec::new();
-        for (task, sequence) in tasks {
-            let known = state.scheduler.carried(*task);
-            let is_meant = |record: &Record| match record {
-                Record::Carried(carried) => sequence.is_none_or(|sequence| carried.sequence == sequence),
-                _ => false,
-            };
-            if known.iter().any(is_meant) {
-                records.extend(known);
-            }
-        }
+        let carried = tasks.iter().flat_map(|(task, sequence)| state.scheduler.carried_from(*task, *sequence));
+        let records: Vec<Record> = carried.collect();
         let (count, bytes) = (records.len(), records.iter().map(bytes_of).sum::<usize>());
         state.waiting_bytes += bytes;
         state.unstored.bytes += bytes;

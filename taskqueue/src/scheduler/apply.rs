@@ -137,7 +137,9 @@ impl Scheduler {
     fn enter_waiting(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         task.phase = Phase::Waits;
-        self.matching.wait(task.class, task.rank(), id);
+        if !is_planted("waits nowhere") {
+            self.matching.wait(task.class, task.rank(), id);
+        }
     }
 
     /// One that waits waits for a moment first.
@@ -181,7 +183,7 @@ impl Scheduler {
                     self.timers.remove(&(stalls, Timer::Stalls(id)));
                 }
                 self.running -= 1;
-                if let Some(found) = self.workers.get_mut(&worker) {
+                if let Some(found) = self.workers.get_mut(&worker).filter(|_| !is_planted("left with its worker")) {
                     found.running.remove(&id);
                     self.look_at_readiness(worker);
                 }
@@ -325,7 +327,7 @@ impl Scheduler {
             spec: task.spec.clone(),
             sequence: task.sequence,
             number: task.number,
-            spent: task.spent,
+            spent: if is_planted("attempts not carried") { 0 } else { task.spent },
             detached: task.detached,
             state: match task.phase {
                 Phase::Waits => CarriedState::Waits(None),
@@ -335,13 +337,24 @@ impl Scheduler {
         });
         let ended = self.ended.get(id);
         let ended = ended.map(|it| kept(it, CarriedState::Ended { outcome: it.outcome.clone(), at: it.at }));
-        let dead = self.dead.get(id);
+        let dead = self.dead.get(id).filter(|_| !is_planted("dead letters not carried"));
         let dead = dead.map(|it| kept(it, CarriedState::Dead { outcome: it.outcome.clone(), at: it.at }));
         let mut records: Vec<_> = [live, ended, dead].into_iter().flatten().map(Record::Carried).collect();
-        if self.ended.get(id).is_some_and(|kept| kept.released) {
+        if self.ended.get(id).is_some_and(|kept| kept.released && !is_planted("release not carried")) {
             records.push(Record::Released { task: id });
         }
         records
+    }
+
+    /// The same of a task of which what is stored at this place in the order of acceptance goes; nothing where it is another
+    /// by now, which is stored behind it.
+    pub(crate) fn carried_from(&self, id: TaskId, sequence: Option<u64>) -> Vec<Record> {
+        let records = self.carried(id);
+        let is_meant = records.iter().any(|record| match record {
+            Record::Carried(carried) => sequence.is_none_or(|sequence| carried.sequence == sequence),
+            _ => false,
+        });
+        if is_meant { records } else { Vec::new() }
     }
 
     /// All tasks of which something is known.

@@ -202,6 +202,20 @@ impl Matching {
         self.classes[class].as_ref().map_or(0, |class| class.waiting.range(..rank).take(max).count() as u64)
     }
 
+    /// Everything that waits, where it does.
+    #[cfg(test)]
+    pub(super) fn all_waiting(&self) -> BTreeSet<(usize, Rank, TaskId)> {
+        let classes = self.classes.iter().enumerate().filter_map(|(id, class)| Some((id, class.as_ref()?)));
+        classes.flat_map(|(id, class)| class.waiting.iter().map(move |(rank, task)| (id, *rank, *task))).collect()
+    }
+
+    /// Everybody who is ready, where they are.
+    #[cfg(test)]
+    pub(super) fn all_ready(&self) -> BTreeSet<(usize, u64, WorkerId)> {
+        let offers = self.offers.iter().enumerate().filter_map(|(id, offer)| Some((id, offer.as_ref()?)));
+        offers.flat_map(|(id, offer)| offer.ready.iter().map(move |(served, worker)| (id, *served, *worker))).collect()
+    }
+
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.class_ids.is_empty()

@@ -6,6 +6,7 @@ mod endings;
 mod explain;
 mod kept;
 mod keys;
+mod random;
 mod restart;
 mod sharing;
 
