@@ -8,7 +8,9 @@
 //!
 //! 1. A resource appears with the rename that puts its configuration into its place, and is gone with the one that makes
 //!    that `unfinished`.
-//! 2. A folder that has neither is left alone: nothing is deleted that was not to be.
+//! 2. A folder that has neither is left alone, unless nothing at all is in it: nothing is deleted that was not to be.
+//! 3. Folders go last, empty: of a removal that a crash ends behind that of the mark, empty folders are left at most, and
+//!    these go at the next start.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -59,7 +61,7 @@ impl Folder {
         Self { directory: directory.clone(), layout, name: name.clone(), path }
     }
 
-    /// The resources that are there; removes what is unfinished. Makes the folder of all where it is missing.
+    /// The resources that are there; removes what is unfinished, and empty folders. Makes the folder of all where it is missing.
     ///
     /// # Errors
     /// `Storage`, `NoSpace`, `NotNow`.
@@ -76,7 +78,12 @@ impl Folder {
                     names.insert(name);
                 }
                 Found::Unfinished => folder.finish_removal()?,
-                Found::Nothing => {}
+                Found::Nothing => {
+                    // It holds nothing and is in nobody's way: no reason not to start.
+                    if let Err(error) = folder.remove_bare() {
+                        tracing::warn!(folder = %folder.path.display(), %error, "an empty folder was not removed; later");
+                    }
+                }
             }
         }
         Ok(names)
@@ -202,7 +209,10 @@ impl Folder {
                 return Ok(false);
             }
             let folder = self.path.join(name);
-            let inside = self.files().list(&folder).map_err(self.failed("list", &folder))?;
+            let inside = match self.files().list(&folder) {
+                Err(cause) if cause.kind() == ErrorKind::NotADirectory => return Ok(false),
+                listed => listed.map_err(self.failed("list", &folder))?,
+            };
             if inside.iter().any(|name| !name.starts_with('.')) {
                 return Ok(false);
             }
@@ -221,17 +231,49 @@ impl Folder {
         self.finish_removal()
     }
 
-    /// Removes the files of what was being made or removed, the mark last.
+    /// Removes the files of what was being made or removed, the mark behind them, and its folders last.
     ///
     /// # Errors
     /// `Storage`; what is left of it goes at the next start.
     pub fn finish_removal(&self) -> Result<()> {
         for journal in self.layout.journals {
             self.empty(&self.path.join(journal), None)?;
+            self.remove_folder(&self.path.join(journal))?;
         }
         self.empty(&self.path, Some(UNFINISHED))?;
         self.remove_file(&self.path.join(UNFINISHED))?;
-        self.files().sync_dir(&self.path).map_err(self.failed("sync", &self.path))
+        self.files().sync_dir(&self.path).map_err(self.failed("sync", &self.path))?;
+        self.remove_own()
+    }
+
+    /// Removes a folder without a mark, where nothing is in it.
+    fn remove_bare(&self) -> Result<()> {
+        let (_, names) = self.look()?;
+        if !self.is_bare(&names)? {
+            return Ok(());
+        }
+        for journal in self.layout.journals {
+            self.remove_folder(&self.path.join(journal))?;
+        }
+        self.remove_own()
+    }
+
+    /// Removes its folder, durably, where nothing is in it.
+    fn remove_own(&self) -> Result<()> {
+        let root = self.directory.path().join(self.layout.root);
+        if self.remove_folder(&self.path)? {
+            self.files().sync_dir(&root).map_err(self.failed("sync", &root))?;
+        }
+        Ok(())
+    }
+
+    /// Removes a folder that is there and empty; says whether it did. Somebody may have put something there: that stays.
+    fn remove_folder(&self, folder: &Path) -> Result<bool> {
+        use ErrorKind::{DirectoryNotEmpty, NotADirectory, NotFound};
+        match self.files().remove_dir(folder) {
+            Err(cause) if matches!(cause.kind(), NotFound | DirectoryNotEmpty | NotADirectory) => Ok(false),
+            removed => removed.map(|()| true).map_err(self.failed("remove", folder)),
+        }
     }
 
     /// Removes the files of a folder but one, durably.
@@ -283,7 +325,7 @@ mod tests {
         std::fs::create_dir(folder.join("truth")).expect("created");
         std::fs::write(folder.join("truth").join("0.segment"), "half").expect("written");
         assert!(names().is_empty(), "what was not made to its end is removed");
-        assert_eq!(std::fs::read_dir(folder.join("truth")).expect("listed").count(), 0);
+        assert!(!folder.path().exists(), "and its folder with it");
         folder.begin().expect("begun again");
         folder.write_config(&7_u64).expect("made");
         folder.write_number("first", 9).expect("written");
@@ -291,8 +333,13 @@ mod tests {
         assert_eq!((folder.number("first"), folder.number("last")), (Ok(Some(9)), Ok(None)));
         assert_eq!(names().into_iter().collect::<Vec<_>>(), [name("Ä")]);
         assert_eq!(folder.begin(), Err(Error::Exists { name: "Ä".into() }));
+        std::fs::create_dir(folder.join("truth")).expect("created");
         folder.remove().expect("removed");
+        assert!(!folder.path().exists());
+        // As a crash may leave it.
+        std::fs::create_dir_all(folder.join("truth")).expect("created");
         assert!(names().is_empty());
+        assert!(!folder.path().exists(), "an empty folder goes at the next start");
         assert_eq!(folder.number("first"), Ok(None));
     }
 
@@ -310,6 +357,7 @@ mod tests {
             let refused = folder.begin().expect_err("it would be removed with the rest");
             assert!(matches!(&refused, Error::Storage { why, .. } if why.contains("no `thing`")), "{refused}");
             assert!(Folder::find_all(&directory, &LAYOUT).expect("found").is_empty());
+            assert!(folder.join("truth").is_dir());
             assert_eq!(std::fs::read(folder.join(file)).expect("read"), b"work of years");
             std::fs::remove_file(folder.join(file)).expect("removed");
         }

@@ -62,6 +62,10 @@ impl Files for Disk {
         fs::remove_file(path)
     }
 
+    fn remove_dir(&self, directory: &Path) -> io::Result<()> {
+        fs::remove_dir(directory)
+    }
+
     fn open_dir(&self, directory: &Path) -> io::Result<Box<dyn files::Directory>> {
         Ok(Box::new(platform::open_dir(directory)?))
     }

@@ -50,6 +50,9 @@ pub trait Files: Send + Sync + Debug {
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes a directory that is empty; `DirectoryNotEmpty` where it is not.
+    fn remove_dir(&self, directory: &Path) -> io::Result<()>;
+
     /// Opens a directory, to sync it later: by then there may be no more files to be had.
     fn open_dir(&self, directory: &Path) -> io::Result<Box<dyn Directory>>;
 

@@ -192,6 +192,16 @@ impl Files for SimulatedDisk {
         Ok(())
     }
 
+    fn remove_dir(&self, directory: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        fault::check(state.call(), false)?;
+        if !state.world.names(directory).ok_or(io::ErrorKind::NotFound)?.is_empty() {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        state.change(Change::RemoveDirectory(directory.into()));
+        Ok(())
+    }
+
     fn open_dir(&self, directory: &Path) -> io::Result<Box<dyn Directory>> {
         fault::check_open(self.state().call(), false)?;
         Ok(Box::new(OpenedDirectory { disk: self.clone(), directory: directory.into() }))

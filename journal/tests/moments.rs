@@ -71,6 +71,10 @@ impl Files for HauntedFiles {
         self.0.remove(path)
     }
 
+    fn remove_dir(&self, directory: &Path) -> io::Result<()> {
+        self.0.remove_dir(directory)
+    }
+
     fn open_dir(&self, directory: &Path) -> io::Result<Box<dyn Directory>> {
         self.0.open_dir(directory)
     }

@@ -78,7 +78,8 @@ impl Replay<'_> {
 
     /// Whether something is not synced, so that crashes can differ.
     pub fn has_pending(&self) -> bool {
-        self.world.files.iter().any(|file| !file.pending.is_empty())
+        !self.world.removed.is_empty()
+            || self.world.files.iter().any(|file| !file.pending.is_empty())
             || self.world.directories.values().any(|names| !names.pending.is_empty())
     }
 
@@ -94,6 +95,18 @@ impl Replay<'_> {
         let mut directories = BTreeMap::new();
         for (path, names) in &self.world.directories {
             directories.insert(path.clone(), names_left(names, crash, percent, &mut dice));
+        }
+        for (path, names) in &self.world.removed {
+            let is_gone = match crash {
+                Crash::Keep => true,
+                Crash::Drop => false,
+                Crash::Some(_) | Crash::Torn(_) => dice.percent(percent),
+            };
+            // What is above comes before what is in it.
+            let has_place = path.parent().is_none_or(|parent| directories.contains_key(parent));
+            if !is_gone && has_place {
+                directories.insert(path.clone(), names_left(names, crash, percent, &mut dice));
+            }
         }
         let mut kept = BTreeMap::new();
         let mut files = Vec::new();

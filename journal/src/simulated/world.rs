@@ -35,6 +35,7 @@ pub(super) enum Change {
     },
     SyncDirectory(PathBuf),
     CreateDirectory(PathBuf),
+    RemoveDirectory(PathBuf),
     /// From outside, durable at once; without bytes the file is gone.
     Damage {
         path: PathBuf,
@@ -46,6 +47,8 @@ pub(super) enum Change {
 pub(super) struct World {
     pub(super) files: Vec<Contents>,
     pub(super) directories: BTreeMap<PathBuf, Names>,
+    /// Those that were removed, where that is not durable yet, and what is durable in them.
+    pub(super) removed: BTreeMap<PathBuf, Names>,
 }
 
 /// What is in a file. Shared until it differs.
@@ -137,8 +140,17 @@ impl World {
                     names.pending.clear();
                     names.durable = names.live.clone();
                 }
+                self.removed.retain(|removed, _| removed.parent() != Some(directory));
             }
-            Change::CreateDirectory(directory) => drop(self.directories.entry(directory.clone()).or_default()),
+            // Its maker syncs the directory above, and with that what was removed there.
+            Change::CreateDirectory(directory) => {
+                self.directories.entry(directory.clone()).or_default();
+                self.removed.retain(|removed, _| removed.parent() != directory.parent());
+            }
+            Change::RemoveDirectory(directory) => {
+                let names = self.directories.remove(directory).expect("a directory that is there");
+                self.removed.insert(directory.clone(), names);
+            }
             Change::Damage { path, bytes } => self.damage(path, bytes.as_deref()),
         }
     }
@@ -206,6 +218,7 @@ impl World {
         Self {
             files: files.into_iter().map(contents).collect(),
             directories: directories.into_iter().map(|(path, of)| (path, names(of))).collect(),
+            removed: BTreeMap::new(),
         }
     }
 }

@@ -355,6 +355,10 @@ impl Files for SlowFiles {
         Disk.remove(path)
     }
 
+    fn remove_dir(&self, directory: &Path) -> std::io::Result<()> {
+        Disk.remove_dir(directory)
+    }
+
     fn open_dir(&self, directory: &Path) -> std::io::Result<Box<dyn sinew_journal::Directory>> {
         Disk.open_dir(directory)
     }

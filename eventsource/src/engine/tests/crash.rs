@@ -293,6 +293,10 @@ impl Life {
                 states.iter().map(shown).collect::<Vec<_>>()
             ));
         }
+        let folder = disk.list(&Path::new(DATA).join("log/s"));
+        if !found.exists && folder.is_ok_and(|names| names.is_empty()) {
+            return Err("its empty folder is left".into());
+        }
         engine.forget();
         Ok(found)
     }
