@@ -32,6 +32,8 @@ pub(crate) struct State {
     /// The offset to go on with after a cut.
     next: u64,
     to: Option<u64>,
+    /// Counts how often it was asked for after the first time.
+    standing: u32,
     window_bytes: u64,
     confirmed: bool,
     /// It is over, and why unless it came to its end.
@@ -44,6 +46,7 @@ pub(crate) struct Standing {
     pub(crate) next: u64,
     pub(crate) to: Option<u64>,
     pub(crate) used_bytes: u64,
+    pub(crate) standing: u32,
 }
 
 impl Inbox {
@@ -102,8 +105,14 @@ impl Inbox {
         if !state.confirmed || state.ended.is_some() {
             return None;
         }
-        let used_bytes = state.in_use();
-        Some(Standing { next: state.next, to: state.to, used_bytes })
+        state.standing += 1;
+        let (used_bytes, standing) = (state.in_use(), state.standing);
+        Some(Standing { next: state.next, to: state.to, used_bytes, standing })
+    }
+
+    /// Which asking the credit belongs to that is given back now.
+    pub(crate) fn now_standing(&self) -> u32 {
+        self.lock().standing
     }
 
     /// It is over; what is here can still be consumed.

@@ -243,9 +243,25 @@ impl Mark {
     }
 }
 
-/// The number in a head: bytes that a follow has consumed.
-pub(crate) fn read_count(mut head: &[u8]) -> Option<u64> {
-    take_u64(&mut head)
+/// What a follow has consumed: bytes (u64), and of which standing (u32).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) bytes: u64,
+    pub(crate) standing: u32,
+}
+
+impl Grant {
+    pub(crate) fn encode(self) -> [u8; 12] {
+        let mut head = [0; 12];
+        head[..8].copy_from_slice(&self.bytes.to_le_bytes());
+        head[8..].copy_from_slice(&self.standing.to_le_bytes());
+        head
+    }
+
+    /// A client that knows no standings says none, in its asking and here.
+    pub(crate) fn read(mut head: &[u8]) -> Option<Self> {
+        Some(Self { bytes: take_u64(&mut head)?, standing: take_u32(&mut head).unwrap_or(0) })
+    }
 }
 
 /// The number in a head: a membership, or how many settlements came too late.
@@ -297,6 +313,14 @@ pub(crate) struct Follow {
     pub(crate) to: Option<u64>,
     /// It goes on with what is appended later.
     pub(crate) live: bool,
+    /// How often it was asked for before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) standing: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The answer: it stands.

@@ -1,6 +1,9 @@
 //! The event log over `mem://`: what is promised when nothing fails, and that a cut costs nothing.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use sinew_eventsource::{
     AppendOptions, Engine, Error, Event, EventBatch, EventBatchBuilder, Filter, FollowOptions, Followed, Follower,
@@ -338,4 +341,45 @@ async fn large_events_and_batches_come_whole() {
     assert!((90..100).contains(&page.events.len()) && page.next == stored.first + page.events.len() as u64);
     let too_large = log.append(&stream, vec![0_u8; 9 << 20]).await.unwrap_err().to_string();
     assert!(too_large.contains("limit"), "{too_large}");
+}
+
+/// What is there for a reader without waiting.
+fn at_hand(follower: &mut Follower) -> Vec<Event> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut events = Vec::new();
+    while let Poll::Ready(Some(event)) = pin!(follower.next_event()).poll(&mut cx) {
+        events.push(event);
+    }
+    events
+}
+
+/// What a reader consumes while the connection is gone is in what it says to be free when it asks again. Its grants, which
+/// go out behind that, do not free it a second time.
+#[tokio::test(start_paused = true)]
+async fn grants_from_before_a_cut_do_not_widen_the_window() {
+    const EVENT_BYTES: usize = 4_096;
+    const WINDOW_BYTES: usize = 16 * EVENT_BYTES;
+    let world = World::new().await;
+    let (log, stream) = world.stream(StreamConfig::default()).await;
+    for _ in 0..100 {
+        log.append(&stream, vec![7; EVENT_BYTES]).await.unwrap();
+    }
+    let options = FollowOptions { window_bytes: WINDOW_BYTES, ..FollowOptions::default() };
+    let mut follower = log.follow(&stream, Position::Start, options).await.unwrap();
+    let mut next = 0;
+    for _ in 0..3 {
+        // Time goes on once nothing else is to be done: the window is full then.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        // Nobody has seen the cut before the reader has consumed all and given it back.
+        world.cut();
+        let events = at_hand(&mut follower);
+        let most = WINDOW_BYTES / EVENT_BYTES + 1;
+        assert!((most / 2..=most).contains(&events.len()), "{} events wait, of a window of {most}", events.len());
+        next += events.len() as u64;
+        assert_eq!(events.last().unwrap().offset, next - 1);
+    }
+    while next < 100 {
+        assert_eq!(event(&mut follower).await.offset, next);
+        next += 1;
+    }
 }

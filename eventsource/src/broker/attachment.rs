@@ -12,7 +12,7 @@ use super::append::Door;
 use super::calls::LongCall;
 use super::follow::{FOLLOWS_SENDING_MAX, Following};
 use super::members::Membership;
-use crate::protocol::{Access, Asks, SERVER_PART, access, bad_request, read_count, verb, violation};
+use crate::protocol::{Access, Asks, Grant, SERVER_PART, access, bad_request, verb, violation};
 
 /// One session.
 #[derive(Debug)]
@@ -62,10 +62,10 @@ impl LogAttachment {
             verb::UNFOLLOW => self.unfollow(lane, record),
             verb::GRANT => {
                 self.check(Asks::Grant)?;
-                let bytes = read_count(record.head()).ok_or_else(|| violation("a grant without its count"))?;
+                let grant = Grant::read(record.head()).ok_or_else(|| violation("a grant without its count"))?;
                 // One for a follow that has just ended is late, not wrong.
                 if let Some(following) = self.follows.get(&record.header.call) {
-                    following.grant(bytes);
+                    following.grant(grant);
                 }
                 Ok(())
             }

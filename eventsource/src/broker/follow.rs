@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 use super::Shared;
 use super::attachment::{LogAttachment, name};
 use super::streams::resolve;
-use crate::protocol::{Asks, Follow, Followed, Leave, Mark, SERVICE, batch_head, failure_of, verb};
+use crate::protocol::{Asks, Follow, Followed, Grant, Leave, Mark, SERVICE, batch_head, failure_of, verb};
 use crate::selection::Selection;
 use crate::{Error, ReadLimits, Result, StoredBatch, Stream, StreamRange};
 
@@ -29,6 +29,7 @@ const MARK_STEP: u64 = 1_024;
 pub(super) struct Following {
     stream: ResourceName,
     lane: Lane,
+    standing: u32,
     credit: Arc<Credit>,
     task: AbortHandle,
 }
@@ -38,12 +39,15 @@ impl Following {
         self.stream.as_str()
     }
 
-    /// The reader has consumed so many bytes.
-    pub(super) fn grant(&self, bytes: u64) {
-        let mut used = self.credit.lock();
-        *used = used.saturating_sub(bytes);
-        drop(used);
-        self.credit.changed.notify_one();
+    /// The reader has consumed something.
+    pub(super) fn grant(&self, grant: Grant) {
+        // What was granted before a cut is not in what it said to be in use: it would count twice.
+        if grant.standing == self.standing {
+            let mut used = self.credit.lock();
+            *used = used.saturating_sub(grant.bytes);
+            drop(used);
+            self.credit.changed.notify_one();
+        }
     }
 
     /// It is over, for this reason.
@@ -107,8 +111,9 @@ impl LogAttachment {
             header: record.header,
             name: stream.clone(),
         };
+        let standing = ask.standing;
         let task = tokio::spawn(follower.run(ask)).abort_handle();
-        self.follows.insert(record.header.call, Following { stream, lane, credit, task });
+        self.follows.insert(record.header.call, Following { stream, lane, standing, credit, task });
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use sinew_session::{Header, Request, ResourceName, Restore, to_cbor};
 
 use super::{CALL, Log};
 use crate::inbox::{Inbox, Standing};
-use crate::protocol::{Follow, Followed, Leave, Position, SERVICE, error_of, verb};
+use crate::protocol::{Follow, Followed, Grant, Leave, Position, SERVICE, error_of, verb};
 use crate::{Filter, Follower, Result};
 
 /// How a stream is followed.
@@ -39,7 +39,7 @@ impl Log {
         let opened = self.session.open_stream(|number| {
             let inbox = Arc::new(Inbox::new(number, stream.clone(), options.clone()));
             self.shared.follows.enter(number, &inbox);
-            let request = request(number, stream, &wish(&inbox, from, options.to, 0));
+            let request = request(number, stream, &wish(&inbox, from, options.to, 0, 0));
             let follower = Follower::new(self.clone(), inbox.clone());
             (follower, request, move |followed: &Followed| inbox.confirm(followed))
         });
@@ -58,16 +58,17 @@ impl Log {
     /// Gives credit back.
     pub(crate) fn grant(&self, inbox: &Inbox, bytes: u64) {
         let header = Header { service: SERVICE, verb: verb::GRANT, flags: 0, call: inbox.number };
+        let head = Grant { bytes, standing: inbox.now_standing() }.encode();
         let mut packer = self.session.outbox().pack();
         let lane = packer.lane(inbox.stream.as_str().as_bytes());
-        packer.push(lane, header, &[&bytes.to_le_bytes()], &Bytes::new());
+        packer.push(lane, header, &[&head], &Bytes::new());
     }
 }
 
-fn wish(inbox: &Inbox, from: Position, to: Option<u64>, used_bytes: u64) -> Follow {
+fn wish(inbox: &Inbox, from: Position, to: Option<u64>, used_bytes: u64, standing: u32) -> Follow {
     let FollowOptions { filter, live, window_bytes, .. } = inbox.options.clone();
     let (stream, window_bytes) = (inbox.stream.to_string(), window_bytes as u64);
-    Follow { stream, from, window_bytes, used_bytes, filter, to, live }
+    Follow { stream, from, window_bytes, used_bytes, filter, to, live, standing }
 }
 
 fn request<'a>(number: u32, stream: &'a ResourceName, ask: &Follow) -> Request<'a> {
@@ -77,9 +78,9 @@ fn request<'a>(number: u32, stream: &'a ResourceName, ask: &Follow) -> Request<'
 
 /// After a cut: goes on where it was.
 pub(super) fn restore(inbox: &Arc<Inbox>, restore: &mut Restore<'_>) {
-    let Some(Standing { next, to, used_bytes }) = inbox.standing() else { return };
+    let Some(Standing { next, to, used_bytes, standing }) = inbox.standing() else { return };
     let again = inbox.clone();
-    let ask = wish(inbox, Position::Offset(next), to, used_bytes);
+    let ask = wish(inbox, Position::Offset(next), to, used_bytes, standing);
     restore.call(request(inbox.number, &inbox.stream, &ask), move |reply| {
         match reply.and_then(|reply| reply.read::<Followed>()) {
             Ok(followed) => again.confirm(&followed),

@@ -75,7 +75,10 @@ fn requests_and_answers_come_back_as_they_were() {
         check(&Read { stream: "s".into(), from, bytes_max: 1, events_max: 2, filter: filter.clone() });
         check(&Follow { from, ..follow() });
     }
-    check(&Follow { filter: filter.clone(), to: Some(3), live: false, ..follow() });
+    check(&Follow { filter: filter.clone(), to: Some(3), live: false, standing: 4, ..follow() });
+    let grant = Grant { bytes: 7, standing: 2 };
+    assert_eq!(Grant::read(&grant.encode()), Some(grant));
+    assert_eq!(Grant::read(&7_u64.to_le_bytes()), Some(Grant { standing: 0, ..grant }), "of an older client");
     check(&Followed { next: 3, to: Some(4), window_bytes: 5 });
     for act in [
         StreamAct::Create(StreamConfig::default()),
@@ -170,6 +173,7 @@ fn follow() -> Follow {
         filter: Filter::default(),
         to: None,
         live: true,
+        standing: 0,
     }
 }
 
