@@ -85,7 +85,8 @@ pub use sinew_eventsource::{
     EngineOptions as LogEngineOptions, Error as LogError, Event, EventBatch, EventBatchBuilder, EventLog, Events,
     Filter, FollowOptions, Followed, Follower, GroupEvent, GroupInfo, GroupOptions, GroupSettings, JournalEngine,
     Level, Log, LogLimits, LogOptions, MalformedBatch, Member, MemoryEngine, NewEvent, Position, Producer,
-    ProducerGrant, Progress, ProgressSink, ReadLimits, Retention, StreamConfig, StreamInfo, Ticket, Verified,
+    ProducerGrant, Progress, ProgressSink, ReadLimits, Redelivery, Retention, StreamConfig, StreamInfo, Ticket,
+    Verified,
 };
 #[cfg(feature = "kvstore")]
 pub use sinew_kvstore as kvstore;

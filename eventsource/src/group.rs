@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{GroupInfo, GroupSettings, HELD_RUNS_MAX, Held, Settled};
+use crate::protocol::{GroupInfo, GroupSettings, HELD_RUNS_MAX, Held, Redelivery, Settled};
 use crate::selection::Selection;
 use crate::{Cursor, StoredBatch};
 
@@ -133,6 +133,12 @@ impl Group {
 
     pub(crate) fn settings(&self) -> &GroupSettings {
         &self.state.settings
+    }
+
+    /// What is handed out from now on comes back by this; what members have already does as it was to.
+    pub(crate) fn alter(&mut self, redelivery: Redelivery) {
+        self.state.settings = std::mem::take(&mut self.state.settings).with(redelivery);
+        self.dirty = true;
     }
 
     /// What members are handed is of this era.

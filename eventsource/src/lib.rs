@@ -36,7 +36,7 @@ pub use memory::MemoryEngine;
 mod selection;
 pub use selection::Filter;
 mod protocol;
-pub use protocol::{GroupInfo, GroupSettings, Position, SERVICE};
+pub use protocol::{GroupInfo, GroupSettings, Position, Redelivery, SERVICE};
 mod broker;
 mod group;
 pub use broker::{Broker, LogLimits};

@@ -17,7 +17,7 @@ pub(crate) use groups::{
     GroupAct, GroupAsk, GroupPage, HELD_RUNS_MAX, Held, Join, Joined, Settled, read_settle_head, read_settlements,
     settle_head, settlement_bytes,
 };
-pub use groups::{GroupInfo, GroupSettings};
+pub use groups::{GroupInfo, GroupSettings, Redelivery};
 #[cfg(test)]
 mod tests;
 

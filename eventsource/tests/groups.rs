@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sinew_eventsource::{
     Error, GroupEvent, GroupOptions, GroupSettings, Log, LogLimits, Member, MemoryEngine, NewEvent, Position,
-    Retention, StreamConfig,
+    Redelivery, Retention, StreamConfig,
 };
 use sinew_session::{ResourceName, Server};
 use sinew_testkit::net::Net;
@@ -192,6 +192,42 @@ async fn through_cuts_and_restarts_everything_is_dealt_with() {
     soon("the last word", member.flush()).await.unwrap();
     assert_eq!(world.info().await.offset, 300);
     assert!(doubled <= 20, "a server that has restarted hands out again what members had, and no more: {doubled}");
+}
+
+/// What is altered counts from the next event on, for members that are there, that come back and after a restart.
+#[tokio::test(start_paused = true)]
+async fn how_a_group_hands_out_again_can_be_altered() {
+    let mut world = World::new().await;
+    world.append(3, 1).await;
+    let mut alice = world.join(GroupOptions { in_flight_max: 1, ..GroupOptions::default() }).await;
+    let first = next(&mut alice).await;
+    let redelivery = Redelivery { acknowledge_within: Duration::from_secs(2), deliveries_max: Some(2) };
+    let info = world.log.alter_group(&world.stream, &world.group, redelivery).await.unwrap();
+    let altered = GroupSettings { acknowledge_within: Duration::from_secs(2), ..GroupSettings::default() };
+    let altered = GroupSettings { deliveries_max: Some(2), ..altered };
+    assert_eq!(info.settings, altered);
+    // A member that comes back wants what it wanted when it joined.
+    world.net.faults("here").cut();
+    alice.ack(&first);
+    alice.flush().await.unwrap();
+    // Who is new has to want what is.
+    let log = world.setup.log(0).await;
+    let refused = soon("joining", log.join(&world.stream, &world.group, GroupOptions::default())).await;
+    assert!(matches!(refused, Err(Error::GroupExists { .. })), "{refused:?}");
+
+    let second = next(&mut alice).await;
+    let began = tokio::time::Instant::now();
+    let again = next(&mut alice).await;
+    assert_eq!((second.offset, again.offset, again.attempt), (1, 1, 2));
+    let waited = began.elapsed();
+    assert!((Duration::from_secs(1)..Duration::from_secs(4)).contains(&waited), "{waited:?}");
+    // And after the second time it is given up.
+    assert_eq!(next(&mut alice).await.offset, 2);
+    assert_eq!(world.info().await.given_up_last, [1]);
+
+    world.server.abort().await;
+    world.server = world.setup.serve_log_on(world.engine.clone(), LogLimits::default()).await;
+    assert_eq!(world.info().await.settings, altered, "it is kept with the cursor");
 }
 
 #[tokio::test(start_paused = true)]

@@ -117,6 +117,12 @@ fn groups_are_listed_and_begun_anew() {
     let told = objects(&home.succeed(["log", "groups", "a", "--json"]));
     assert_eq!((&told[0]["group"], &told[0]["settings"]["acknowledge_within"]), (&"crew".into(), &30.into()));
     assert_eq!(told[1], serde_json::json!({"cursor": "reader", "offset": 2, "lag": 3}));
+    let alter = ["log", "groups", "alter", "a", "crew"];
+    let altered = home.succeed([&alter[..], &["--acknowledge-within", "2m", "--deliveries", "5"]].concat());
+    assert_eq!(altered, "crew hands out again after 120 s, 5 times at most\n");
+    let told = &objects(&home.succeed([&alter[..], &["--deliveries", "none", "--json"]].concat()))[0]["settings"];
+    assert_eq!((&told["acknowledge_within"], &told["deliveries_max"]), (&120.into(), &serde_json::Value::Null));
+    assert_eq!(home.run(alter).status.code(), Some(2), "nothing to be altered");
     assert_eq!(
         home.succeed(["log", "reset", "a", "crew", "--to", "end"]),
         "crew goes on with offset 5, 0 behind the end\n"

@@ -3,7 +3,9 @@
 use sinew_session::{ResourceName, block_on};
 
 use super::Log;
-use crate::{BackedUp, Compacted, GroupInfo, Position, ProgressSink, Result, StreamConfig, StreamInfo, Verified};
+use crate::{
+    BackedUp, Compacted, GroupInfo, Position, ProgressSink, Redelivery, Result, StreamConfig, StreamInfo, Verified,
+};
 
 impl Log {
     /// As [`Log::groups`](crate::Log::groups).
@@ -44,6 +46,19 @@ impl Log {
     /// As [`Log::reset_group`](crate::Log::reset_group).
     pub fn reset_group(&self, stream: &ResourceName, group: &ResourceName, to: Position) -> Result<GroupInfo> {
         block_on(self.inner.reset_group(stream, group, to))?
+    }
+
+    /// As [`Log::alter_group`](crate::Log::alter_group).
+    ///
+    /// # Errors
+    /// As [`Log::alter_group`](crate::Log::alter_group).
+    pub fn alter_group(
+        &self,
+        stream: &ResourceName,
+        group: &ResourceName,
+        redelivery: Redelivery,
+    ) -> Result<GroupInfo> {
+        block_on(self.inner.alter_group(stream, group, redelivery))?
     }
 
     /// As [`Log::delete_group`](crate::Log::delete_group).

@@ -24,17 +24,45 @@ fn cursor_of(group: &ResourceName) -> String {
     format!("{CURSOR_PREFIX}{group}")
 }
 
+/// Who asks for a group, and how they think that it works.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wish<'a> {
+    /// A manager: as it is.
+    AsItIs,
+    /// A new member: just so, and it is made so where there is none.
+    New(&'a GroupSettings),
+    /// A member that comes back after a cut: what could be altered meanwhile may be otherwise.
+    Back(&'a GroupSettings),
+}
+
+impl<'a> Wish<'a> {
+    fn fits(self, settings: &GroupSettings) -> bool {
+        match self {
+            Self::AsItIs => true,
+            Self::New(wanted) => wanted == settings,
+            Self::Back(wanted) => wanted.clone().with(settings.redelivery()) == *settings,
+        }
+    }
+
+    fn settings(self) -> Option<&'a GroupSettings> {
+        match self {
+            Self::AsItIs => None,
+            Self::New(settings) | Self::Back(settings) => Some(settings),
+        }
+    }
+}
+
 impl Shared {
-    /// The group, loaded; made with these settings where there is none. It is not unloaded while it is in use.
+    /// The group, loaded; made with the settings of a member where there is none. It is not unloaded while it is in use.
     pub(super) async fn group(
         self: &Arc<Self>,
         stream: &ResourceName,
         group: &ResourceName,
-        settings: Option<&GroupSettings>,
+        wish: Wish<'_>,
     ) -> Result<InUse> {
         let cell = self.cell(stream, group).await?;
         let mut loaded = cell.lock().await;
-        self.load(&mut loaded, stream, group, settings).await
+        self.load(&mut loaded, stream, group, wish).await
     }
 
     async fn cell(&self, stream: &ResourceName, group: &ResourceName) -> Result<InHand<'_>> {
@@ -54,25 +82,24 @@ impl Shared {
         loaded: &mut Option<Loaded>,
         stream: &ResourceName,
         group: &ResourceName,
-        settings: Option<&GroupSettings>,
+        wish: Wish<'_>,
     ) -> Result<InUse> {
         let exists = || Error::GroupExists { stream: stream.to_string(), group: group.to_string() };
         if let Some(running) = loaded.as_ref().and_then(Loaded::hold) {
-            let fits = settings.is_none_or(|settings| running.has_settings(settings));
-            return if fits { Ok(running) } else { Err(exists()) };
+            return if wish.fits(&running.settings()) { Ok(running) } else { Err(exists()) };
         }
         if let Some(over) = loaded.take() {
             over.end().await;
         }
         let found = self.stream(stream).await?;
         let cursor_name = cursor_of(group);
-        let (cursor, state) = match (found.cursor(&cursor_name).await?, settings) {
+        let (cursor, state) = match (found.cursor(&cursor_name).await?, wish.settings()) {
             (Some(cursor), _) => {
                 let state: GroupState = from_cbor(&cursor.state).map_err(|error| Error::Storage {
                     stream: stream.to_string(),
                     why: format!("the state of group `{group}` cannot be read: {error}; delete the group"),
                 })?;
-                if settings.is_some_and(|settings| *settings != state.settings) {
+                if !wish.fits(&state.settings) {
                     return Err(exists());
                 }
                 (cursor, state)
@@ -138,9 +165,11 @@ impl LogAttachment {
         let stream = name(&ask.stream)?;
         self.check(match &ask.act {
             GroupAct::List(_) | GroupAct::Info(_) => Asks::Groups(&ask.stream),
-            GroupAct::Pause(_) | GroupAct::Resume(_) | GroupAct::Reset(..) | GroupAct::Delete(_) => {
-                Asks::ManageGroup(&ask.stream)
-            }
+            GroupAct::Pause(_)
+            | GroupAct::Resume(_)
+            | GroupAct::Reset(..)
+            | GroupAct::Alter(..)
+            | GroupAct::Delete(_) => Asks::ManageGroup(&ask.stream),
         })?;
         let group = match &ask.act {
             GroupAct::List(after) => after.as_deref().map(name).transpose()?,
@@ -148,6 +177,7 @@ impl LogAttachment {
             | GroupAct::Pause(group)
             | GroupAct::Resume(group)
             | GroupAct::Reset(group, _)
+            | GroupAct::Alter(group, _)
             | GroupAct::Delete(group) => Some(name(group)?),
         };
         let shared = self.shared.clone();
@@ -170,11 +200,12 @@ async fn act(
     if matches!(act, GroupAct::Delete(_)) {
         return shared.remove_group(stream, &group).await.map(|()| Answer::of(&()));
     }
-    let running = shared.group(stream, &group, None).await?;
+    let running = shared.group(stream, &group, Wish::AsItIs).await?;
     match act {
         GroupAct::Pause(_) => running.pause(true),
         GroupAct::Resume(_) => running.pause(false),
         GroupAct::Reset(_, position) => running.reset(resolve(&*running.stream, position).await?),
+        GroupAct::Alter(_, redelivery) => running.alter(redelivery),
         GroupAct::Info(_) | GroupAct::List(_) | GroupAct::Delete(_) => return Ok(Answer::of(&running.info())),
     }
     running.stored().await?;

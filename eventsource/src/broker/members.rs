@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use sinew_session::{Failure, Header, Lane, Record, ResourceName, read_call};
 
 use super::attachment::{LogAttachment, name};
+use super::groups::Wish;
 use super::running::{Answer, Member, Running};
 use crate::group::{MemberKey, Share};
 use crate::protocol::{Asks, Join, Leave, failure_of, read_settle_head, read_settlements, verb, violation};
@@ -103,6 +104,7 @@ impl LogAttachment {
             events_max: bound(ask.in_flight_max.into(), limits.in_flight_max),
             bytes_max: bound(ask.in_flight_bytes_max, limits.window_bytes_max),
         };
+        let is_back = ask.held.is_some();
         let held = ask.held.unwrap_or_default();
         if let Some(membership) = self.members.get(&number)
             && let Some(running) = membership.running()
@@ -122,7 +124,8 @@ impl LogAttachment {
         self.members.insert(number, Membership { key, stream: stream.clone(), place: place.clone() });
         let (shared, header) = (self.shared.clone(), record.header);
         tokio::spawn(async move {
-            let found = shared.group(&stream, &group, Some(&ask.settings)).await;
+            let wish = if is_back { Wish::Back(&ask.settings) } else { Wish::New(&ask.settings) };
+            let found = shared.group(&stream, &group, wish).await;
             let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
             if !matches!(*place, Place::Joining) {
                 return;

@@ -16,7 +16,9 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::follow::ended;
 use crate::group::{Group, Handed, MemberKey, Share};
-use crate::protocol::{GroupInfo, Held, Joined, SERVICE, Settled, batch_head, failure_of, verb};
+use crate::protocol::{
+    GroupInfo, GroupSettings, Held, Joined, Redelivery, SERVICE, Settled, batch_head, failure_of, verb,
+};
 use crate::{CursorUpdate, Error, Page, ReadLimits, Result, Stream, StreamRange};
 
 /// Bytes read at one time.
@@ -184,8 +186,8 @@ impl Running {
         state.over.is_some()
     }
 
-    pub(super) fn has_settings(&self, settings: &crate::GroupSettings) -> bool {
-        self.lock().group.settings() == settings
+    pub(super) fn settings(&self) -> GroupSettings {
+        self.lock().group.settings().clone()
     }
 
     /// A new member, told so before anything is handed to it. What the group could not go on with is tried once more, so
@@ -272,6 +274,10 @@ impl Running {
 
     pub(super) fn pause(self: &Arc<Self>, paused: bool) {
         self.change(|state| state.group.pause(paused));
+    }
+
+    pub(super) fn alter(self: &Arc<Self>, redelivery: Redelivery) {
+        self.change(|state| state.group.alter(redelivery));
     }
 
     pub(super) fn reset(self: &Arc<Self>, offset: u64) {

@@ -8,7 +8,7 @@ use sinew_session::{Error as SessionError, Request, ResourceName, Restore, to_cb
 use super::{CALL, Log};
 use crate::member::Desk;
 use crate::protocol::{GroupAct, GroupAsk, GroupPage, Held, Join, Joined, Leave, Position, SERVICE, error_of, verb};
-use crate::{GroupInfo, GroupSettings, Member, Result};
+use crate::{GroupInfo, GroupSettings, Member, Redelivery, Result};
 
 /// How a group is joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +109,20 @@ impl Log {
     /// come.
     pub async fn reset_group(&self, stream: &ResourceName, group: &ResourceName, to: Position) -> Result<GroupInfo> {
         self.ask_group(stream, GroupAct::Reset(group.to_string(), to), false).await
+    }
+
+    /// Alters how a group hands out again what was not acknowledged; what members have already comes back as it was to.
+    /// Members stay; who joins later must want the new settings. Durable.
+    ///
+    /// # Errors
+    /// As [`pause_group`](Self::pause_group).
+    pub async fn alter_group(
+        &self,
+        stream: &ResourceName,
+        group: &ResourceName,
+        redelivery: Redelivery,
+    ) -> Result<GroupInfo> {
+        self.ask_group(stream, GroupAct::Alter(group.to_string(), redelivery), true).await
     }
 
     /// Removes a group. Its members are told.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::Position;
 use crate::Filter;
 
-/// How a group works. Kept with its cursor; members that join later must want the same.
+/// How a group works. Kept with its cursor; members that join later must want the same. How it hands out again can be altered
+/// by [`Log::alter_group`](crate::Log::alter_group), the rest is as it was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupSettings {
     /// An event that was not acknowledged for so long is handed out again. Default 30 s.
@@ -34,6 +35,27 @@ impl Default for GroupSettings {
             filter: Filter::default(),
             key_order: false,
         }
+    }
+}
+
+/// How a group hands out again what was not acknowledged: what of its settings can be altered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redelivery {
+    /// As [`GroupSettings::acknowledge_within`].
+    pub acknowledge_within: Duration,
+    /// As [`GroupSettings::deliveries_max`].
+    pub deliveries_max: Option<u32>,
+}
+
+impl GroupSettings {
+    /// How it hands out again.
+    pub fn redelivery(&self) -> Redelivery {
+        Redelivery { acknowledge_within: self.acknowledge_within, deliveries_max: self.deliveries_max }
+    }
+
+    pub(crate) fn with(self, redelivery: Redelivery) -> Self {
+        let Redelivery { acknowledge_within, deliveries_max } = redelivery;
+        Self { acknowledge_within, deliveries_max, ..self }
     }
 }
 
@@ -167,6 +189,7 @@ pub(crate) enum GroupAct {
     Pause(String),
     Resume(String),
     Reset(String, Position),
+    Alter(String, Redelivery),
     Delete(String),
 }
 

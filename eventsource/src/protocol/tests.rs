@@ -107,6 +107,7 @@ fn requests_and_answers_come_back_as_they_were() {
         GroupAct::Pause("g".into()),
         GroupAct::Resume("g".into()),
         GroupAct::Reset("g".into(), Position::Time(3)),
+        GroupAct::Alter("g".into(), settings.redelivery()),
         GroupAct::Delete("g".into()),
     ] {
         check(&GroupAsk { stream: "s".into(), act });
