@@ -14,28 +14,37 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(u128);
+        // Two halves rather than one number: tables of them need not be aligned to 16 bytes.
+        pub struct $name(u64, u64);
 
         impl $name {
             /// From a number that is unique, such as a random one.
             pub fn from_bytes(bytes: [u8; 16]) -> Self {
-                Self(u128::from_be_bytes(bytes))
+                Self::of_number(u128::from_be_bytes(bytes))
             }
 
             /// As 16 bytes, in the order of its digits.
             pub fn to_bytes(self) -> [u8; 16] {
-                self.0.to_be_bytes()
+                self.number().to_be_bytes()
             }
 
             /// The `number`th of those that somebody gives out who drew `origin` at random.
             pub(crate) fn of(origin: u64, number: u64) -> Self {
-                Self(u128::from(origin) << 64 | u128::from(number))
+                Self(origin, number)
+            }
+
+            fn of_number(number: u128) -> Self {
+                Self((number >> 64) as u64, number as u64)
+            }
+
+            fn number(self) -> u128 {
+                u128::from(self.0) << 64 | u128::from(self.1)
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:032x}", self.0)
+                write!(f, "{:032x}", self.number())
             }
         }
 
@@ -51,7 +60,7 @@ macro_rules! id {
             fn from_str(text: &str) -> Result<Self, IdError> {
                 let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
                 let number = is_hex.then(|| u128::from_str_radix(text, 16).ok()).flatten();
-                number.map(Self).ok_or_else(|| IdError(text.chars().take(64).collect()))
+                number.map(Self::of_number).ok_or_else(|| IdError(text.chars().take(64).collect()))
             }
         }
 

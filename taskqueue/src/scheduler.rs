@@ -61,12 +61,16 @@ impl Output {
     }
 }
 
+/// An idempotency key, and whose it is.
+type KeyOf = (Arc<str>, Box<str>);
+
 /// The rules of a queue, with everything that it has.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     name: Arc<str>,
     config: QueueConfig,
-    tasks: HashMap<TaskId, Task>,
+    /// Boxed: half of a table that has just grown stands empty.
+    tasks: HashMap<TaskId, Box<Task>>,
     order: BTreeMap<u64, TaskId>,
     /// The place of the next task.
     sequence: u64,
@@ -82,7 +86,7 @@ pub(crate) struct Scheduler {
     ended: Shelf,
     dead: Shelf,
     /// Idempotency keys of tasks that are known.
-    keys: HashMap<(Arc<str>, String), TaskId>,
+    keys: HashMap<KeyOf, TaskId>,
     /// Which tasks a connection waits for.
     waits: BTreeSet<(u64, TaskId)>,
     timers: BTreeSet<(Moment, Timer)>,

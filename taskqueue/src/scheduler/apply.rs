@@ -118,7 +118,7 @@ impl Scheduler {
         let (id, options) = (spec.id, &spec.options);
         let class = self.matching.enter_class(&options.tags, options.queueing);
         if let Some(key) = &options.idempotency_key {
-            self.keys.insert((spec.owner.clone(), key.clone()), id);
+            self.keys.insert((spec.owner.clone(), key.as_str().into()), id);
         }
         let phase = Phase::Waits;
         let waiters = Vec::new();
@@ -131,7 +131,7 @@ impl Scheduler {
         self.order.insert(sequence, id);
         self.sequence = self.sequence.max(sequence + 1);
         self.matching.wait(class, task.rank(), id);
-        self.tasks.insert(id, task);
+        self.tasks.insert(id, Box::new(task));
     }
 
     fn enter_waiting(&mut self, id: TaskId) {
@@ -213,7 +213,7 @@ impl Scheduler {
         }
         self.bytes -= task.bytes();
         self.stored_bytes -= stored_bytes(&task.spec);
-        let Task { spec, sequence, number, spent, detached, .. } = task;
+        let Task { spec, sequence, number, spent, detached, .. } = *task;
         Some(Past { spec, sequence, number, spent, detached })
     }
 
@@ -225,7 +225,7 @@ impl Scheduler {
         let spec =
             Arc::new(Spec { payload: Bytes::new(), options: spec.options.clone(), owner: spec.owner.clone(), ..*spec });
         if let Some(key) = &spec.options.idempotency_key {
-            self.keys.insert((spec.owner.clone(), key.clone()), id);
+            self.keys.insert((spec.owner.clone(), key.as_str().into()), id);
         }
         let kept = Kept { spec, sequence, number, spent, detached, released: false, outcome, at, until: at };
         self.sequence = self.sequence.max(sequence + 1);
@@ -263,7 +263,7 @@ impl Scheduler {
     pub(super) fn forget(&mut self, id: TaskId) {
         let Some(kept) = self.ended.take(id) else { return };
         if let Some(key) = &kept.spec.options.idempotency_key {
-            let key = (kept.spec.owner.clone(), key.clone());
+            let key = (kept.spec.owner.clone(), key.as_str().into());
             if self.keys.get(&key) == Some(&id) {
                 self.keys.remove(&key);
             }

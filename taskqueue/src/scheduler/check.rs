@@ -62,6 +62,8 @@ pub(super) fn in_order(tags: &mut Vec<String>) -> Result<(), Cow<'static, str>> 
     }
     tags.sort_unstable();
     tags.dedup();
+    // They are kept for as long as the task or the worker is.
+    tags.shrink_to_fit();
     Ok(())
 }
 

@@ -38,7 +38,7 @@ impl Scheduler {
         match listed {
             Listed::Live => {
                 let tasks = self.order.range((from, Bound::Unbounded)).filter_map(|(_, id)| self.tasks.get(id));
-                tasks.take(max).map(live).collect()
+                tasks.take(max).map(|task| live(task)).collect()
             }
             Listed::Ended => self.ended.behind(after).take(max).map(|(place, kept)| ended(kept, place)).collect(),
             Listed::Dead => self.dead.behind(after).take(max).map(|(place, kept)| dead(kept, place)).collect(),

@@ -37,7 +37,7 @@ impl Scheduler {
         }
         if let Some(key) = &spec.options.idempotency_key {
             spec.fingerprint = crc32c::crc32c(&spec.payload);
-            if let Some(task) = self.keys.get(&(spec.owner.clone(), key.clone())) {
+            if let Some(task) = self.keys.get(&(spec.owner.clone(), key.as_str().into())) {
                 let known = self.tasks.get(task).map(|task| task.spec.fingerprint);
                 let known = known.or_else(|| self.ended.get(*task).map(|kept| kept.spec.fingerprint));
                 let same = known == Some(spec.fingerprint);
@@ -91,6 +91,10 @@ impl Scheduler {
             self.timers.remove(&(at, Timer::Orphaned(id)));
         }
         if !task.waiters.contains(&asker) {
+            if task.waiters.is_empty() {
+                // Almost always it is the only one.
+                task.waiters.reserve_exact(1);
+            }
             task.waiters.push(asker);
             self.waits.insert((asker.connection, id));
         }

@@ -16,7 +16,7 @@ pub(super) struct Lasting {
 impl Lasting {
     pub(super) fn of(scheduler: &Scheduler, now: Moment) -> Self {
         let live = scheduler.tasks.iter().map(|(id, task)| {
-            let Task { spec, sequence, number, spent, detached, .. } = task;
+            let Task { spec, sequence, number, spent, detached, .. } = &**task;
             let phase = match task.phase {
                 Phase::Delayed { until } if until > now => format!("until {until:?}"),
                 Phase::Runs { worker, since, .. } => format!("by {worker} since {since:?}"),
@@ -30,7 +30,7 @@ impl Lasting {
             live: live.collect(),
             ended: shelf(&scheduler.ended),
             dead: shelf(&scheduler.dead),
-            keys: scheduler.keys.iter().map(|((owner, key), id)| ((owner.to_string(), key.clone()), *id)).collect(),
+            keys: scheduler.keys.iter().map(|((owner, key), id)| ((owner.to_string(), key.to_string()), *id)).collect(),
             orders: [order(&scheduler.ended), order(&scheduler.dead)],
         }
     }
@@ -91,7 +91,7 @@ pub(super) fn check(scheduler: &Scheduler) {
     for ((_, key), id) in &scheduler.keys {
         let spec = scheduler.tasks.get(id).map(|task| &task.spec);
         let spec = spec.or_else(|| scheduler.ended.get(*id).map(|kept| &kept.spec));
-        let found = spec.and_then(|spec| spec.options.idempotency_key.as_ref());
-        assert_eq!(found, Some(key), "a key is that of a task that is known");
+        let found = spec.and_then(|spec| spec.options.idempotency_key.as_deref());
+        assert_eq!(found, Some(&**key), "a key is that of a task that is known");
     }
 }
