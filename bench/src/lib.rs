@@ -12,3 +12,7 @@ mod bare_zmq;
 pub use bare_zmq::BareZmq;
 mod bare_quic;
 pub use bare_quic::BareQuic;
+#[cfg(unix)]
+mod server;
+#[cfg(unix)]
+pub use server::{Server, Watching, disk_bytes};

@@ -1,6 +1,6 @@
 //! `cargo xtask bench transports`: each transport through the session beside the bare libraries, in one run, as a table.
 //! The comparison with other systems, `bench peers`, is in `peers.rs`, the event log's growth, `bench log`, in `growth.rs`,
-//! a store's size, `bench store`, in `store_size.rs`.
+//! a store's size, `bench store`, in `store_size.rs`, tasks that wait, `bench tasks`, in `backlog.rs`.
 //!
 //! Criterion measures and keeps its figures under `target/criterion`; this chore starts it and reads them back. The
 //! machine is shared with whatever else runs, so ratios within one run count, not absolute figures.
@@ -15,7 +15,7 @@ use xshell::{Shell, cmd};
 
 use crate::Result;
 use crate::metadata::{self, Metadata};
-use crate::{growth, peers, store_size};
+use crate::{backlog, growth, peers, store_size};
 
 /// What to compare.
 #[derive(clap::Args)]
@@ -37,6 +37,9 @@ enum What {
     Log(growth::Options),
     /// A million keys of the key-value store in a real server: memory, disk, starts; writes docs/STORE-SIZE.md
     Store(store_size::Options),
+    /// Up to 100,000 waiting tasks in a real server: memory, disk, rates, the latency of an urgent one; writes
+    /// docs/TASK-BACKLOG.md
+    Tasks(backlog::Options),
     /// Slow subscribers, idle connections under overload, and hostile peers, against a real server; what was promised
     /// beside what was found
     Stress {
@@ -84,6 +87,7 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> Result<()> {
         What::Peers(options) => peers::run(shell, options),
         What::Log(options) => growth::run(shell, options),
         What::Store(options) => store_size::run(shell, options),
+        What::Tasks(options) => backlog::run(shell, options),
         What::Stress { seconds, more } => stress(shell, *seconds, more),
     }
 }

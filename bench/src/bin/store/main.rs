@@ -10,8 +10,6 @@ mod client;
 #[cfg(unix)]
 mod run;
 #[cfg(unix)]
-mod server;
-#[cfg(unix)]
 mod table;
 
 #[cfg(unix)]

@@ -4,9 +4,10 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use sinew_bench::{Server, disk_bytes};
+
 use crate::Result;
 use crate::client::{self, KEY_BYTES, VALUE_BYTES};
-use crate::server::{Server, disk_bytes};
 use crate::table::{self, Start, Tables, Turn};
 
 /// How much, where, and how thoroughly.

@@ -1,4 +1,5 @@
-//! The server: started, looked at, ended in order or killed.
+//! `sinew serve` as a process of its own, for the measurements of services as users run them: started, looked at, ended in order
+//! or killed.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,7 +11,8 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::AbortHandle;
 
-use crate::Result;
+/// Everything fails with a text; nobody matches on it.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// How often the server's memory and the disk are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -18,31 +20,37 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A server that runs. Killed when it is dropped.
-pub(crate) struct Server {
+#[derive(Debug)]
+pub struct Server {
     child: Child,
     /// It is spoken to no more; what it says is not to fill a pipe.
     _lines: Lines<BufReader<ChildStdout>>,
-    pub(crate) url: String,
+    /// Where it is reached.
+    pub url: String,
     /// When it was started.
-    pub(crate) began: Instant,
+    pub began: Instant,
 }
 
 /// The most that was seen.
 #[derive(Debug, Default)]
-pub(crate) struct Most {
+struct Most {
     resident: AtomicU64,
     disk: AtomicU64,
 }
 
 /// Looks again and again, until it is dropped.
-pub(crate) struct Watching {
+#[derive(Debug)]
+pub struct Watching {
     most: Arc<Most>,
     task: AbortHandle,
 }
 
 impl Server {
     /// `sinew serve` over QUIC at a free port, once it says that it serves.
-    pub(crate) async fn start(sinew: &Path, home: &Path, data: &Path) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If it cannot be started, or does not say within two minutes that it serves.
+    pub async fn start(sinew: &Path, home: &Path, data: &Path) -> Result<Self> {
         let mut command = Command::new(sinew);
         command.args(["serve", "--listen", "quic://127.0.0.1:0", "--data"]).arg(data).env("SINEW_HOME", home);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
@@ -67,12 +75,18 @@ impl Server {
     }
 
     /// Resident memory, in bytes.
-    pub(crate) fn resident(&self) -> Result<u64> {
+    ///
+    /// # Errors
+    /// If it has ended, or the system does not tell.
+    pub fn resident(&self) -> Result<u64> {
         resident(self.child.id().ok_or("it has ended")?)
     }
 
     /// Looks at its memory, and at the disk, until that is dropped.
-    pub(crate) fn watch(&self, data: &Path) -> Result<Watching> {
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn watch(&self, data: &Path) -> Result<Watching> {
         let (most, id, data) = (Arc::new(Most::default()), self.child.id().ok_or("it has ended")?, data.to_owned());
         let seen = most.clone();
         let looking = async move {
@@ -88,7 +102,10 @@ impl Server {
     }
 
     /// SIGTERM, and until it has ended.
-    pub(crate) async fn end(mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// If it does not end within two minutes, or says that it failed.
+    pub async fn end(mut self) -> Result<()> {
         let id = self.child.id().ok_or("it has ended")?;
         let id = rustix::process::Pid::from_raw(i32::try_from(id)?).ok_or("no process")?;
         rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
@@ -98,17 +115,22 @@ impl Server {
     }
 
     /// SIGKILL.
-    pub(crate) async fn kill(mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// If it cannot be killed.
+    pub async fn kill(mut self) -> Result<()> {
         Ok(self.child.kill().await?)
     }
 }
 
 impl Watching {
-    pub(crate) fn resident(&self) -> u64 {
+    /// The most of its resident memory, in bytes.
+    pub fn resident(&self) -> u64 {
         self.most.resident.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn disk(&self) -> u64 {
+    /// The most of its files, in bytes.
+    pub fn disk(&self) -> u64 {
         self.most.disk.load(Ordering::Relaxed)
     }
 }
@@ -126,7 +148,7 @@ fn resident(id: u32) -> Result<u64> {
 }
 
 /// Bytes of all files below a folder. What goes away meanwhile does not count.
-pub(crate) fn disk_bytes(path: &Path) -> u64 {
+pub fn disk_bytes(path: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(path) else { return 0 };
     let bytes = entries.flatten().map(|entry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => disk_bytes(&entry.path()),
