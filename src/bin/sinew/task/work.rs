@@ -33,7 +33,8 @@ Examples:
 The command is run by `sh -c`, with SINEW_QUEUE, SINEW_TASK and SINEW_ATTEMPT in its environment. Each line that it writes
 to standard error is told as progress. If it fails, the task fails with the code exit-N, or signal-N, and the last lines of
 its standard error; with the code time-limit or output-limit where it exceeds a limit. It is killed with all that it has
-started when the task is cancelled, its deadline passes, a limit is exceeded, or the task is another worker's by then.
+started when the task is cancelled, its deadline passes, a limit is exceeded, or the task is another worker's by then. A
+worker that is itself killed by SIGKILL leaves it running: let a service manager end what is left, as systemd does.
 
 Object of --json, one a line:
   {\"task\":\"…\",\"attempt\":1,\"ended\":\"done\",\"bytes\":5,\"seconds\":0.12}
