@@ -168,12 +168,12 @@ pub enum Error {
         /// Its id.
         task: TaskId,
     },
-    /// More waits to be stored than may wait.
-    #[error("{bytes} bytes wait to be stored in queue `{queue}` already; try again in a moment")]
+    /// More waits to be stored than may wait, in this queue or in all of the server.
+    #[error("queue `{queue}` takes no more at this moment, since {bytes} bytes wait to be stored; try again soon")]
     Busy {
-        /// The queue.
+        /// The queue that was asked.
         queue: String,
-        /// Bytes waiting.
+        /// Bytes waiting, in it or in all of them.
         bytes: usize,
     },
     /// The disk is full. What waits to be stored goes on by itself once there is room; nothing new is taken until then.

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
@@ -41,6 +41,50 @@ pub(crate) struct Storing {
     /// Bytes that wait to be stored, from which on no new task is taken; from twice as many on nothing is that wants an
     /// answer.
     pub(crate) waiting_bytes_max: usize,
+    /// The same for all queues of the engine together.
+    pub(crate) total: Arc<Total>,
+}
+
+/// Bytes that wait to be stored in all queues of an engine, and from which on none takes a new task; from twice as many on
+/// none takes anything that wants an answer.
+#[derive(Debug)]
+pub(crate) struct Total {
+    bytes: AtomicUsize,
+    bytes_max: usize,
+}
+
+impl Total {
+    pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self { bytes: AtomicUsize::new(0), bytes_max })
+    }
+}
+
+impl Storing {
+    /// So many bytes more wait.
+    fn wait(&self, state: &mut State, bytes: usize) {
+        state.waiting_bytes += bytes;
+        state.unstored.bytes += bytes;
+        self.total.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many do not wait any more.
+    fn give(&self, state: &mut State, bytes: usize) {
+        // What was forgotten was given back with that.
+        let bytes = bytes.min(state.waiting_bytes);
+        state.waiting_bytes -= bytes;
+        self.total.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that wait, in this queue or in all, where that is so many times what may: once for a new task, twice for
+    /// anything else.
+    fn full(&self, state: &State, times: usize) -> Option<usize> {
+        let total = self.total.bytes.load(Ordering::Relaxed);
+        let here = (state.waiting_bytes, self.waiting_bytes_max);
+        [here, (total, self.total.bytes_max)]
+            .into_iter()
+            .find(|(bytes, max)| *bytes >= times * max)
+            .map(|(bytes, _)| bytes)
+    }
 }
 
 struct State {
@@ -182,7 +226,7 @@ impl Shell {
         records: Vec<Record>,
         mut effects: Vec<Effect>,
     ) {
-        if state.waiting_bytes >= 2 * storing.waiting_bytes_max {
+        if storing.full(&state, 2).is_some() {
             // Nobody's outcome hangs on it.
             effects.retain(|effect| !matches!(effect, Effect::Progress { .. }));
         }
@@ -200,8 +244,7 @@ impl Shell {
         }
         let bytes = records.iter().map(bytes_of).chain(effects.iter().map(bytes_of_effect)).sum::<usize>();
         let is_waited_for = !effects.is_empty() || records.iter().any(|of| !matches!(of, Record::Released { .. }));
-        state.waiting_bytes += bytes;
-        state.unstored.bytes += bytes;
+        storing.wait(&mut state, bytes);
         state.unstored.records.extend(records);
         state.unstored.effects.extend(effects);
         drop(state);
@@ -217,8 +260,9 @@ impl Shell {
         let carried = tasks.iter().flat_map(|(task, sequence)| state.scheduler.carried_from(*task, *sequence));
         let records: Vec<Record> = carried.collect();
         let (count, bytes) = (records.len(), records.iter().map(bytes_of).sum::<usize>());
-        state.waiting_bytes += bytes;
-        state.unstored.bytes += bytes;
+        if let Some(storing) = &self.storing {
+            storing.wait(&mut state, bytes);
+        }
         state.unstored.records.extend(records);
         count
     }
@@ -243,12 +287,12 @@ impl Shell {
         }
         let storing = self.storing.as_ref()?;
         let is_new = matches!(input, Input::Submit { .. } | Input::RetryDead { .. });
-        let max = if is_new { storing.waiting_bytes_max } else { 2 * storing.waiting_bytes_max };
         if let Some(why) = state.refusing.as_ref().filter(|_| is_new) {
             return Some(why.clone());
         }
-        let bytes = state.waiting_bytes;
-        (bytes >= max && input.asker().is_some()).then(|| Error::Busy { queue: self.name.to_string(), bytes })
+        input.asker()?;
+        let bytes = storing.full(state, if is_new { 1 } else { 2 })?;
+        Some(Error::Busy { queue: self.name.to_string(), bytes })
     }
 
     /// Lets out what can be let out, unless somebody does so already.
@@ -283,7 +327,9 @@ impl Shell {
     pub(crate) fn stored(&self, stored: Unstored) {
         let mut state = self.lock();
         state.is_storing = false;
-        state.waiting_bytes -= stored.bytes;
+        if let Some(storing) = &self.storing {
+            storing.give(&mut state, stored.bytes);
+        }
         state.outgoing.extend(stored.effects);
         self.let_out(state);
     }
@@ -291,6 +337,12 @@ impl Shell {
     /// Whether something waits to be stored.
     pub(crate) fn has_unstored(&self) -> bool {
         !self.lock().unstored.is_empty()
+    }
+
+    /// Bytes that wait to be stored in all queues of the engine.
+    #[cfg(test)]
+    pub(crate) fn waiting_in_all(&self) -> Option<usize> {
+        self.storing.as_ref().map(|storing| storing.total.bytes.load(Ordering::Relaxed))
     }
 
     #[cfg(test)]
@@ -331,6 +383,16 @@ impl Shell {
         is_first
     }
 
+    /// What waits is not stored any more: the queue is gone.
+    pub(crate) fn forget_unstored(&self) {
+        let mut state = self.lock();
+        state.unstored = Unstored::default();
+        if let Some(storing) = &self.storing {
+            let bytes = state.waiting_bytes;
+            storing.give(&mut state, bytes);
+        }
+    }
+
     /// Tells who listens that nothing more comes.
     pub(crate) fn tell_ended(&self, why: &Error) {
         let outlet = self.lock().outlet.clone();
@@ -349,10 +411,14 @@ impl Made {
     }
 }
 
-/// Who watches the time need not watch any longer.
+/// Who watches the time need not watch any longer, and what waits is nobody's.
 impl Drop for Shell {
     fn drop(&mut self) {
         self.wake.notify_one();
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(storing) = &self.storing {
+            storing.give(state, state.waiting_bytes);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use sinew_hosting::FirstFailure;
 use sinew_journal::DataDirectory;
 
 use crate::clock::wall;
+use crate::shell::Total;
 use crate::{Error, Moment};
 
 /// Bounds of an engine. The defaults fit a small computer.
@@ -21,6 +22,8 @@ pub struct TaskEngineOptions {
     /// Bytes that wait to be stored in one queue, payloads among them; beyond, new tasks are `Busy`, and beyond twice as
     /// many everything that wants an answer is. Default 16 MiB.
     pub waiting_bytes_max: usize,
+    /// The same in all queues together, so that a thousand queues do not take a thousand times as much. Default 128 MiB.
+    pub waiting_bytes_total_max: usize,
     /// Bytes of one file of a queue's journal: what is copied forward piece by piece. Default 32 MiB.
     pub segment_bytes_max: u64,
     /// Copying forward looks at queues that often, and at each new segment. Default 30 s.
@@ -33,6 +36,7 @@ impl Default for TaskEngineOptions {
             committer_threads: 4,
             queues_max: 1_000,
             waiting_bytes_max: 16 << 20,
+            waiting_bytes_total_max: 128 << 20,
             segment_bytes_max: 32 << 20,
             maintenance_interval: Duration::from_secs(30),
         }
@@ -48,6 +52,8 @@ pub(crate) struct Host {
     pub(super) options: TaskEngineOptions,
     pub(super) wall: Wall,
     pub(super) failure: FirstFailure<Error>,
+    /// What waits to be stored in all of them.
+    pub(super) total: Arc<Total>,
 }
 
 impl Host {
@@ -56,7 +62,8 @@ impl Host {
     }
 
     pub(super) fn with(directory: Arc<DataDirectory>, options: TaskEngineOptions, wall: Wall) -> Self {
-        Self { directory, options, wall, failure: FirstFailure::default() }
+        let total = Total::new(options.waiting_bytes_total_max);
+        Self { directory, options, wall, failure: FirstFailure::default(), total }
     }
 }
 

@@ -78,7 +78,7 @@ impl StoredQueue {
                 wake.wake();
             }
         });
-        let storing = Storing { ring, waiting_bytes_max: host.options.waiting_bytes_max };
+        let storing = Storing { ring, waiting_bytes_max: host.options.waiting_bytes_max, total: host.total.clone() };
         let shell = Shell::start(name.clone(), level, clock, scheduler, Some(storing));
         shell.set_disk_bytes(journal.segments().iter().map(|segment| segment.bytes).sum());
         let queue = Arc::new(Self {
@@ -164,6 +164,7 @@ impl StoredQueue {
         let is_first = self.shell.stop(&ended);
         let mut writer = locked(&self.writer);
         (writer.journal, writer.pending) = (None, None);
+        self.shell.forget_unstored();
         drop(writer);
         if is_first {
             self.shell.tell_ended(&ended);

@@ -46,7 +46,12 @@ fn client(connection: u64, call: u32) -> Asker {
 
 /// Small in everything, and without threads: what is dirty runs when it is told to, and so does everything else.
 fn small() -> TaskEngineOptions {
-    TaskEngineOptions { committer_threads: 0, segment_bytes_max: 2_000, ..TaskEngineOptions::default() }
+    TaskEngineOptions {
+        committer_threads: 0,
+        segment_bytes_max: 2_000,
+        waiting_bytes_total_max: 40 << 20,
+        ..TaskEngineOptions::default()
+    }
 }
 
 /// An engine on this disk, where the wall clock shows this.

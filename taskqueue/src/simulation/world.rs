@@ -18,7 +18,7 @@ use super::store::Store;
 use super::worker::Worker;
 use crate::clock::Clock;
 use crate::scheduler::Scheduler;
-use crate::shell::{Shell, Storing};
+use crate::shell::{Shell, Storing, Total};
 use crate::{Asker, Attempt, Effect, Error, Input, Level, Listed, Moment, Outlet, Queue, QueueConfig};
 
 pub(super) const LEASE: Duration = Duration::from_secs(3);
@@ -246,7 +246,7 @@ impl World {
             level,
             self.clock,
             scheduler,
-            self.durable.then_some(Storing { ring, waiting_bytes_max: 64 << 20 }),
+            self.durable.then_some(Storing { ring, waiting_bytes_max: 64 << 20, total: Total::new(64 << 20) }),
         );
         let mouth = Arc::new(Mouth { effects: Mutex::default(), notify: self.notify.clone() });
         shell.listen(mouth.clone());

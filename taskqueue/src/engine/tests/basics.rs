@@ -166,6 +166,41 @@ fn what_waits_to_be_stored_has_a_bound() {
     assert!(matches!(bench.heard.answer(client(1, 1_000)), Some(Ok(Answer::Accepted { .. }))));
 }
 
+/// Three queues, each within its own bound: the third finds the bound of all of them.
+#[test]
+fn what_waits_to_be_stored_in_all_queues_has_a_bound() {
+    let bench = Bench::new();
+    let (max, total_max) = (small().waiting_bytes_max, small().waiting_bytes_total_max);
+    assert!(2 * max < total_max && total_max < 3 * max);
+    let payload = Bytes::from(vec![1; 1 << 20]);
+    // Which submission is the first one that is refused.
+    let fill = |queue: &StoredQueue| {
+        let heard = Heard::new(&bench.disk);
+        queue.shell.listen(heard.clone());
+        (1..).find(|number| {
+            queue.shell.tell(vec![submit(*number, payload.clone(), waits())]);
+            matches!(heard.answer(client(1, *number as u32)), Some(Err(Error::Busy { .. })))
+        })
+    };
+    let [second, third] = ["second", "third"].map(|text| {
+        bench.engine.create_now(&name(text), &QueueConfig::default()).expect("created");
+        bench.engine.opened(&name(text)).expect("opened")
+    });
+    assert_eq!((fill(&bench.queue), fill(&second)), (Some(17), Some(17)));
+    assert_eq!(fill(&third), Some(9), "8 MiB are left for the third");
+    let waiting = third.shell.waiting_in_all().expect("it is stored");
+    assert!((total_max..total_max + (1 << 20)).contains(&waiting), "{waiting}");
+    // What one of them has stored, another may have; and so what a queue had that is gone.
+    bench.round();
+    third.shell.tell(vec![submit(100, payload.clone(), waits())]);
+    third.round_now().expect("stored");
+    assert!(third.shell.info().waiting > 8);
+    bench.engine.delete_now(&name("second")).expect("deleted");
+    assert_eq!(third.shell.waiting_in_all(), Some(0), "though somebody has it still");
+    drop(second);
+    assert_eq!(third.shell.waiting_in_all(), Some(0), "nothing is given back twice");
+}
+
 #[test]
 fn what_waits_for_long_keeps_little_on_disk() {
     let bench = Bench::new();
