@@ -86,3 +86,10 @@ id! {
     /// A worker: drawn as it starts, and its own as long as it runs, through cuts and restarts of the server.
     WorkerId
 }
+
+impl WorkerId {
+    /// One that nobody draws: whatever is said in its name is of no attempt.
+    pub(crate) fn nobody() -> Self {
+        Self(0, 0)
+    }
+}

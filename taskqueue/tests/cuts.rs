@@ -175,20 +175,44 @@ async fn a_worker_that_is_cut_off_for_longer_than_its_lease_loses_what_it_has_an
     assert_eq!(worker.late(), 1);
 }
 
+/// Nothing of a worker arrives for longer than its lease, and not for so long that its session would be given up.
+async fn stall_past_the_lease(world: &World, queue: &TaskQueue) {
+    world.net.faults("there").stall(LaneSet::first(32));
+    while !queue.workers_page(None).await.unwrap().workers.is_empty() {
+        tokio::time::sleep(LEASE / 10).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_reported_after_the_lease_is_counted_as_late() {
+    let world = two_doors().await;
+    let (queue, mut worker) = with_worker(&world).await;
+    let mut handle = queue.submit("x").queueing().attempts(2).await.unwrap();
+    let lost = soon("its job", worker.next()).await.unwrap();
+    stall_past_the_lease(&world, &queue).await;
+    // It is on its way when the worker hears that it is none any more.
+    lost.done("too late");
+    world.net.faults("there").resume();
+    let again = soon("its job once more", worker.next()).await.unwrap();
+    assert_eq!((again.id(), again.attempt()), (lost.id(), 2));
+    again.done("in time");
+    let outcome = soon("the outcome", handle.outcome()).await.unwrap();
+    assert_eq!(
+        (outcome.ending, &outcome.body[..]),
+        (Ending::Done { worker: worker.id(), attempt: 2 }, &b"in time"[..])
+    );
+    assert_eq!((worker.late(), queue.info().await.unwrap().counts.late), (1, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_worker_whose_lease_is_over_while_it_is_connected_is_told_and_joins_again() {
     let world = two_doors().await;
     let (queue, mut worker) = with_worker(&world).await;
     let mut handle = queue.submit("x").queueing().attempts(2).await.unwrap();
     let lost = soon("its job", worker.next()).await.unwrap();
-    // Nothing of it arrives for longer than its lease, and not for so long that the session would be given up.
-    let faults = world.net.faults("there");
-    faults.stall(LaneSet::first(32));
-    while !queue.workers_page(None).await.unwrap().workers.is_empty() {
-        tokio::time::sleep(LEASE / 10).await;
-    }
+    stall_past_the_lease(&world, &queue).await;
     assert_eq!(lost.recalled(), None, "it cannot know yet");
-    faults.resume();
+    world.net.faults("there").resume();
     assert_eq!(soon("its recall", lost.cancelled()).await, Recalled::Lost);
     let again = soon("its job once more", worker.next()).await.unwrap();
     assert_eq!((again.id(), again.attempt()), (lost.id(), 2));

@@ -261,11 +261,24 @@ impl State {
                 }
             }
             Effect::Dismissed { why, .. } => {
-                if let (Some(call), Some(packer)) = (self.forget(number), packer) {
+                if let (Some(call), Some(packer)) = (self.dismiss(number, why), packer) {
                     push_end(packer, number, &call, &failure_of(why));
                 }
             }
         }
+    }
+
+    /// The worker under this number is none any more. One that has lost its lease joins again under the same number; until
+    /// then it is nobody's, so that the queue hears of reports that come too late, and counts them.
+    fn dismiss(&mut self, number: u32, why: &Error) -> Option<Call> {
+        if !matches!(why, Error::LeaseOver { .. }) {
+            return self.forget(number);
+        }
+        let call = self.calls.get_mut(&number)?;
+        if let What::Work(worker, _) = &mut call.what {
+            *worker = WorkerId::nobody();
+        }
+        Some(call.clone())
     }
 
     fn answer(&mut self, packer: Option<&mut Packer<'_>>, level: Level, number: u32, answer: &Result<Answer, Error>) {
