@@ -1,19 +1,20 @@
 //! The event log at the client: what a session is told and asked. Appending, reading, following and the rest are in
 //! `client/`.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sinew_session::{Consumer, Error as SessionError, Request, ResourceName, Restore, Run, Session, Streams, to_cbor};
+use sinew_session::{
+    Consumer, Error as SessionError, LongCalls, Request, ResourceName, Restore, Run, Session, Streams, to_cbor,
+};
 
+use crate::Result;
 use crate::inbox::Inbox;
 use crate::member::Desk;
 use crate::producer::Sending;
 use crate::protocol::{CALL_SECONDS, SERVICE, error_of};
-use crate::{ProgressSink, Result};
 
 mod append;
 mod cursors;
@@ -116,7 +117,7 @@ pub(crate) struct Shared {
     follows: Streams<Inbox>,
     members: Streams<Desk>,
     producers: Mutex<Vec<Weak<Sending>>>,
-    progress: Mutex<BTreeMap<u32, ProgressSink>>,
+    long_calls: LongCalls,
 }
 
 impl std::fmt::Debug for Shared {
@@ -130,10 +131,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn progress(&self) -> MutexGuard<'_, BTreeMap<u32, ProgressSink>> {
-        lock(&self.progress)
-    }
-
     /// A producer whose batches are to be sent again after a cut.
     fn enter_producer(&self, sending: &Arc<Sending>) {
         let mut producers = lock(&self.producers);
@@ -147,7 +144,7 @@ impl Consumer for Shared {
         for record in run {
             let number = record.header.call;
             if record.header.verb == crate::protocol::verb::PROGRESS {
-                maintain::told(self, &record);
+                self.long_calls.told(&record);
                 continue;
             }
             if let Some(inbox) = self.follows.find(number) {

@@ -24,19 +24,35 @@ fn refused(path: &Path, why: impl Into<String>) -> Error {
     Error::Backup { path: path.display().to_string(), why: why.into() }
 }
 
+/// A directory of the server's machine that means the same to whoever names it: a server has its own working directory.
+///
+/// # Errors
+/// `Backup`: it is relative.
+pub fn from_the_root(path: &str) -> Result<&Path> {
+    let found = Path::new(path);
+    if found.is_absolute() {
+        return Ok(found);
+    }
+    let why = "is relative, and the server has another working directory; name it from the root".into();
+    Err(Error::Backup { path: format!("`{path}`"), why })
+}
+
 impl Folder {
-    /// Begins a copy in a directory that is empty or not there.
+    /// Begins a copy in a directory that is empty or not there; then it is made.
     ///
     /// # Errors
-    /// `Backup`: it is not empty, or cannot be listed.
+    /// `Backup`: it is not empty, or cannot be listed or made.
     pub fn copy_to<'a>(&'a self, target: &'a Path, go_on: GoOn<'a>) -> Result<Copying<'a>> {
-        match self.directory().files().list(target) {
-            Ok(names) if !names.is_empty() => Err(refused(target, "is not empty; name a new directory")),
+        let files = self.directory().files();
+        match files.list(target) {
+            Ok(names) if !names.is_empty() => return Err(refused(target, "is not empty; name a new directory")),
             Err(cause) if cause.kind() != ErrorKind::NotFound => {
-                Err(refused(target, format!("cannot be listed: {cause}")))
+                return Err(refused(target, format!("cannot be listed: {cause}")));
             }
-            _ => Ok(Copying { folder: self, target, progress: Progress::default(), go_on }),
+            _ => {}
         }
+        files.create_dir_all(target).map_err(|cause| refused(target, format!("cannot be made: {cause}")))?;
+        Ok(Copying { folder: self, target, progress: Progress::default(), go_on })
     }
 
     /// The configuration of the copy in `source`.

@@ -17,7 +17,7 @@
 //! words of its own.
 
 mod copying;
-pub use copying::Copying;
+pub use copying::{Copying, from_the_root};
 mod error;
 pub use error::{Error, Result};
 mod failure;

@@ -1,17 +1,18 @@
 //! The key-value store at the client: what a session is told and asked. Reading, writing, watching and the rest are in
 //! `client/`.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sinew_session::{Consumer, Error as SessionError, Request, ResourceName, Restore, Run, Session, Streams, to_cbor};
+use sinew_session::{
+    Consumer, Error as SessionError, LongCalls, Request, ResourceName, Restore, Run, Session, Streams, to_cbor,
+};
 
+use crate::Result;
 use crate::protocol::{CALL_SECONDS, SERVICE, error_of, verb};
 use crate::watch::Inbox;
-use crate::{ProgressSink, Result};
 
 mod administer;
 mod bucket;
@@ -66,7 +67,7 @@ impl Kv {
     /// `Session(Mounted)` if it is there already: clone that one.
     pub fn new(session: &Session) -> Result<Self> {
         let operations = Operations::new(session.random());
-        let shared = Arc::new(Shared { watches: Streams::default(), progress: Mutex::default(), operations });
+        let shared = Arc::new(Shared { watches: Streams::default(), long_calls: LongCalls::default(), operations });
         session.mount(SERVICE, shared.clone())?;
         Ok(Self { session: session.clone(), shared })
     }
@@ -120,7 +121,7 @@ impl Kv {
 /// What all clones share.
 pub(crate) struct Shared {
     pub(crate) watches: Streams<Inbox>,
-    progress: Mutex<BTreeMap<u32, ProgressSink>>,
+    long_calls: LongCalls,
     pub(crate) operations: Operations,
 }
 
@@ -130,17 +131,11 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-impl Shared {
-    pub(crate) fn progress(&self) -> MutexGuard<'_, BTreeMap<u32, ProgressSink>> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Consumer for Shared {
     fn records(&self, run: Run<'_>) {
         for record in run {
             if record.header.verb == verb::PROGRESS {
-                maintain::told(self, &record);
+                self.long_calls.told(&record);
             } else if let Some(inbox) = self.watches.find(record.header.call) {
                 inbox.receive(&record);
             }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use sinew_session::{Operation, Resource};
-pub(crate) use sinew_session::{bad_request, pair_head, read_pair, violation};
+pub(crate) use sinew_session::{bad_request, violation};
 
 use crate::{BucketConfig, Range};
 

@@ -85,8 +85,8 @@ async fn act(kv: &Kv, action: Action) -> Result<()> {
         Action::Alter => bucket.alter(&config).await.map(drop),
         Action::Verify => bucket.verify(Arc::new(|_| ())).await.map(drop),
         Action::Compact => bucket.compact(Arc::new(|_| ())).await.map(drop),
-        Action::Backup => bucket.backup("nowhere", Arc::new(|_| ())).await.map(drop),
-        Action::Restore => bucket.restore("nowhere", Arc::new(|_| ())).await.map(drop),
+        Action::Backup => bucket.backup("/nowhere", Arc::new(|_| ())).await.map(drop),
+        Action::Restore => bucket.restore("/nowhere", Arc::new(|_| ())).await.map(drop),
     }
 }
 

@@ -64,6 +64,8 @@ mod options;
 pub use options::SessionOptions;
 mod request;
 pub use request::{Reply, Request};
+mod long_calls;
+pub use long_calls::{LongCalls, tell_progress};
 mod restore;
 pub use restore::Restore;
 mod shared;

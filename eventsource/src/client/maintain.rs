@@ -1,16 +1,11 @@
 //! What takes long: verify, compact, back up, restore, import, at the server.
 
-use std::time::Duration;
-
 use serde::de::DeserializeOwned;
-use sinew_session::{Record, Request, ResourceName, to_cbor};
+use sinew_session::{ResourceName, to_cbor};
 
-use super::{Log, Shared};
-use crate::protocol::{Maintain, MaintainAct, SERVICE, error_of, read_pair, verb};
-use crate::{BackedUp, Compacted, Progress, ProgressSink, Result, StreamConfig, StreamInfo, Verified};
-
-/// How long such a call may take: as long as it does. A server that is gone is noticed by the session.
-const LONG: Duration = Duration::MAX;
+use super::Log;
+use crate::protocol::{Maintain, MaintainAct, SERVICE, error_of, verb};
+use crate::{BackedUp, Compacted, ProgressSink, Result, StreamConfig, StreamInfo, Verified};
 
 impl Log {
     /// Reads everything that a stream has stored and checks it; changes nothing. Damage is in the result and no error.
@@ -69,32 +64,9 @@ impl Log {
         act: MaintainAct,
         progress: ProgressSink,
     ) -> Result<A> {
-        let number = self.session.number()?;
-        self.shared.progress().insert(number, progress);
-        let _listening = Listening { shared: &self.shared, number };
         let body = to_cbor(&Maintain { stream: stream.to_string(), act });
-        let key = stream.as_str().as_bytes();
-        let request = Request { number: Some(number), ..Request::new(SERVICE, verb::MAINTAIN, key, body, LONG) };
-        Ok(self.session.call(request).await.map_err(error_of)?.read()?)
-    }
-}
-
-/// Hears of the progress of a call until it is dropped.
-struct Listening<'a> {
-    shared: &'a Shared,
-    number: u32,
-}
-
-impl Drop for Listening<'_> {
-    fn drop(&mut self) {
-        self.shared.progress().remove(&self.number);
-    }
-}
-
-/// How far a call is.
-pub(super) fn told(shared: &Shared, record: &Record<'_>) {
-    let sink = shared.progress().get(&record.header.call).cloned();
-    if let (Some(sink), Some((done, total))) = (sink, read_pair(record.head())) {
-        sink(Progress { done, total });
+        let (asks, key) = ((SERVICE, verb::MAINTAIN), stream.as_str().as_bytes());
+        let reply = self.shared.long_calls.call(&self.session, asks, key, body, progress).await;
+        Ok(reply.map_err(error_of)?.read()?)
     }
 }

@@ -1,16 +1,11 @@
 //! What takes long: verify, compact, back up, restore, at the server.
 
-use std::time::Duration;
-
 use serde::de::DeserializeOwned;
-use sinew_session::{Record, Request, to_cbor};
+use sinew_session::to_cbor;
 
-use super::{KvBucket, Shared};
-use crate::protocol::{Maintain, MaintainAct, SERVICE, error_of, read_pair, verb};
-use crate::{BackedUp, BucketInfo, Compacted, Progress, ProgressSink, Result, Verified};
-
-/// How long such a call may take: as long as it does. A server that is gone is noticed by the session.
-const LONG: Duration = Duration::MAX;
+use super::KvBucket;
+use crate::protocol::{Maintain, MaintainAct, SERVICE, error_of, verb};
+use crate::{BackedUp, BucketInfo, Compacted, ProgressSink, Result, Verified};
 
 impl KvBucket {
     /// Reads everything that the bucket has stored and checks it; changes nothing. Damage is in the result and no error.
@@ -29,8 +24,8 @@ impl KvBucket {
         self.maintain(MaintainAct::Compact, progress).await
     }
 
-    /// Copies the bucket as it is at one moment to a directory of the server's machine, which must be empty or not there.
-    /// Needs to be permitted to manage the server as well.
+    /// Copies the bucket as it is at one moment to a directory of the server's machine, named from the root, which must
+    /// be empty or not there. Needs to be permitted to manage the server as well.
     ///
     /// # Errors
     /// `UnknownBucket`, `Denied`, `Backup`, `NoSpace`, `Storage`, `Unsupported`; `Session`.
@@ -38,8 +33,8 @@ impl KvBucket {
         self.maintain(MaintainAct::Backup(target.to_owned()), progress).await
     }
 
-    /// Makes the bucket from a backup in a directory of the server's machine. Needs to be permitted to manage the server as
-    /// well.
+    /// Makes the bucket from a backup in a directory of the server's machine, named from the root. Needs to be permitted to
+    /// manage the server as well.
     ///
     /// # Errors
     /// `BucketExists`, `Denied`, `Backup`, `NoSpace`, `Storage`, `Unsupported`; `Session`.
@@ -48,32 +43,9 @@ impl KvBucket {
     }
 
     async fn maintain<A: DeserializeOwned>(&self, act: MaintainAct, progress: ProgressSink) -> Result<A> {
-        let number = self.kv.session.number()?;
-        self.kv.shared.progress().insert(number, progress);
-        let _listening = Listening { shared: &self.kv.shared, number };
-        let body = to_cbor(&Maintain { bucket: self.name.to_string(), act });
-        let request = Request::new(SERVICE, verb::MAINTAIN, self.lane(), body, LONG);
-        let reply = self.kv.session.call(Request { number: Some(number), ..request }).await;
+        let (kv, body) = (&self.kv, to_cbor(&Maintain { bucket: self.name.to_string(), act }));
+        let asks = (SERVICE, verb::MAINTAIN);
+        let reply = kv.shared.long_calls.call(&kv.session, asks, self.lane(), body, progress).await;
         Ok(reply.map_err(error_of)?.read()?)
-    }
-}
-
-/// How far a call is.
-pub(super) fn told(shared: &Shared, record: &Record<'_>) {
-    let sink = shared.progress().get(&record.header.call).cloned();
-    if let Some((sink, (done, total))) = sink.zip(read_pair(record.head())) {
-        sink(Progress { done, total });
-    }
-}
-
-/// Forgets who listens, whatever becomes of the call.
-struct Listening<'a> {
-    shared: &'a Shared,
-    number: u32,
-}
-
-impl Drop for Listening<'_> {
-    fn drop(&mut self) {
-        self.shared.progress().remove(&self.number);
     }
 }

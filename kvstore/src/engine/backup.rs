@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sinew_hosting::{Error as HostingError, Folder, GoOn, locked};
+use sinew_hosting::{Folder, GoOn, locked};
 
 use super::Host;
 use super::folder::{FIRST, Identity, JOURNAL};
@@ -12,10 +12,6 @@ use crate::{BackedUp, Result};
 /// Copies a bucket. The table is not copied: it follows.
 pub(super) fn backup(bucket: &StoredBucket, target: &Path, go_on: GoOn<'_>) -> Result<BackedUp> {
     let mut copy = bucket.folder.copy_to(target, go_on)?;
-    bucket.host.files().create_dir_all(target).map_err(|cause| HostingError::Backup {
-        path: target.display().to_string(),
-        why: format!("cannot be made: {cause}"),
-    })?;
     // Nothing is removed under it.
     let _one = locked(&bucket.upkeep);
     let copied = copy.journal(JOURNAL, &bucket.reader())?;

@@ -326,7 +326,7 @@ proptest! {
     #[test]
     fn random_bytes_never_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..100), count in 0_usize..2_000) {
         let _ = (KeyHead::read(&bytes), read_put(&bytes), read_many_head(&bytes), EntryHead::read(&bytes));
-        let _ = (PageHead::read(&bytes), Mark::read(&bytes), Grant::read(&bytes), read_written(&bytes), read_pair(&bytes));
+        let _ = (PageHead::read(&bytes), Mark::read(&bytes), Grant::read(&bytes), read_written(&bytes));
         let _ = (from_cbor::<WatchAsk>(&bytes), from_cbor::<ScanAsk>(&bytes), from_cbor::<BucketAsk>(&bytes));
         let body = Bytes::from(bytes);
         let _ = (read_keys(&body, count), read_write(b"\x01b\x00\x01\x02\x03\x04\x05\x06\x07\x08\x01\x02\x03\x04\x05\x06\x07\x08", &body));

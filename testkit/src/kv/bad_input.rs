@@ -1,5 +1,6 @@
 //! Bad input: each its own clear error, word for word.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sinew_kvstore::{BucketConfig, BucketLimits, Key, Level, PutOptions, WatchFrom};
@@ -91,6 +92,9 @@ pub async fn bad_input(setup: &Setup) {
              the bucket"
         ),
     );
+    let relative = "is relative, and the server has another working directory; name it from the root";
+    check(soon("a backup", bucket.backup("here", Arc::new(|_| {}))).await, &format!("`here` {relative}"));
+    check(soon("a restore", bucket.restore("../here", Arc::new(|_| {}))).await, &format!("`../here` {relative}"));
     soon("a word", bucket.put(&a, "many")).await.expect("it is written");
     let counted = soon("an add", bucket.add(&a, 1)).await.expect_err("it is no number").to_string();
     assert!(counted.starts_with("nothing was written to `config`: `a` cannot be counted up: "), "{counted}");
