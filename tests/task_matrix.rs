@@ -110,6 +110,12 @@ macro_rules! scenarios {
             }
 
             #[tokio::test]
+            async fn copies() {
+                let (mut setup, data, _directory) = setup("copies");
+                tasks::copies(&mut setup, async |data| open(data).await, IS_DURABLE, &data).await;
+            }
+
+            #[tokio::test]
             async fn permissions() {
                 let (mut setup, data, _directory) = setup("permissions");
                 tasks::permissions(&mut setup, open(&data).await).await.drain().await;

@@ -18,6 +18,7 @@ mod attachment;
 mod calls;
 mod doors;
 mod look;
+mod maintain;
 mod outlet;
 mod queues;
 mod seats;

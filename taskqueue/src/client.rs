@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sinew_session::{
-    Consumer, Error as SessionError, Header, Reply, Request, ResourceName, Restore, Run, Session, State, Streams,
-    WeakSession, from_value, to_cbor,
+    Consumer, Error as SessionError, Header, LongCalls, Reply, Request, ResourceName, Restore, Run, Session, State,
+    Streams, WeakSession, from_value, to_cbor,
 };
 
 use crate::protocol::{CALL_SECONDS, SERVICE, error_of, queue_head, tasks_body, verb};
@@ -20,6 +20,7 @@ use crate::{Error, Result, TaskId, WorkerId};
 mod administer;
 mod handle;
 mod inspect;
+mod maintain;
 mod queue;
 mod submit;
 mod typed;
@@ -80,6 +81,7 @@ impl Tasks {
             waits: Arc::default(),
             abandoned: Arc::default(),
             desks: Arc::default(),
+            long_calls: LongCalls::default(),
         });
         session.mount(SERVICE, shared.clone())?;
         Ok(Self { session: session.clone(), shared })
@@ -167,6 +169,7 @@ pub(crate) struct Shared {
     waits: Arc<Streams<Wait>>,
     abandoned: Arc<Abandonments>,
     pub(crate) desks: Arc<Streams<Desk>>,
+    long_calls: LongCalls,
 }
 
 impl Shared {
@@ -215,6 +218,7 @@ impl Consumer for Shared {
                         desk.receive(&record);
                     }
                 }
+                verb::HOW_FAR => self.long_calls.told(&record),
                 _ => {}
             }
         }

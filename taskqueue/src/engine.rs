@@ -3,6 +3,7 @@
 //! A queue is told things by [`Queue::tell`], which does not wait, and speaks through an [`Outlet`], in order, each thing once
 //! what it tells of has the level that the queue promises. What can be seen of it is answered from memory, at once.
 
+mod backup;
 mod codec;
 mod folder;
 mod host;
@@ -13,6 +14,7 @@ mod stored_queue;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod verify;
 mod words;
 
 use host::Host;
@@ -21,13 +23,15 @@ pub use journal_engine::JournalEngine;
 use words::{explain, storage, storage_of};
 
 use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use sinew_session::ResourceName;
 
 use crate::{
-    Effect, Error, Explanation, Input, Level, Listed, QueueConfig, QueueInfo, Result, TaskId, TaskInfo, WorkerInfo,
+    BackedUp, Effect, Error, Explanation, Input, Level, Listed, ProgressSink, QueueConfig, QueueInfo, Result, TaskId,
+    TaskInfo, Verified, WorkerInfo,
 };
 
 /// Queues by name.
@@ -58,6 +62,39 @@ pub trait Engine: Send + Sync + Debug {
     /// # Errors
     /// `UnknownQueue`; `Storage` where it cannot be opened.
     async fn queue(&self, name: &ResourceName) -> Result<Arc<dyn Queue>>;
+
+    /// Reads everything that a queue has stored and checks it; changes nothing. Damage is in the result and no error.
+    /// Dropping the future ends it.
+    ///
+    /// # Errors
+    /// `UnknownQueue`; `Storage` for what cannot be read at all; `Unsupported` for a queue in memory.
+    async fn verify(&self, name: &ResourceName, progress: ProgressSink) -> Result<Verified> {
+        let _ = progress;
+        self.queue(name).await?;
+        Err(Error::Unsupported { queue: name.to_string(), what: "verify" })
+    }
+
+    /// Copies a queue as it is at one moment to `target`, a directory of the server's machine that is empty or not there.
+    /// Tasks come and go meanwhile. Dropping the future ends it; what was copied by then is no backup.
+    ///
+    /// # Errors
+    /// `UnknownQueue`; `Backup` where something is there already; `NoSpace`, `Storage`; `Unsupported` for a queue in memory.
+    async fn backup(&self, name: &ResourceName, target: &Path, progress: ProgressSink) -> Result<BackedUp> {
+        let _ = (target, progress);
+        self.queue(name).await?;
+        Err(Error::Unsupported { queue: name.to_string(), what: "backup" })
+    }
+
+    /// Makes a queue from what [`backup`](Self::backup) wrote to `source`, a directory of the server's machine. It begins to
+    /// live as behind a restart. Dropping the future ends it, and there is no queue then.
+    ///
+    /// # Errors
+    /// `QueueExists`: a queue is never overwritten; `Backup` for a directory that holds none; `Config`, `NoSpace`, `Storage`;
+    /// `Unsupported` by an engine that has nothing on disk.
+    async fn restore(&self, name: &ResourceName, source: &Path, progress: ProgressSink) -> Result<QueueInfo> {
+        let _ = (source, progress);
+        Err(Error::Unsupported { queue: name.to_string(), what: "restore" })
+    }
 
     /// Waits for the first failure after which nothing more can be acknowledged: the server must end, and a restart finds out
     /// what is on disk. For ever, where all is well.

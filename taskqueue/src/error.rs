@@ -190,6 +190,24 @@ pub enum Error {
         /// What failed, on which file, and what to do.
         why: String,
     },
+    /// A directory that holds no backup, or that none must be written to.
+    #[error("{path} {why}")]
+    Backup {
+        /// The directory.
+        path: String,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
+    /// The queue is in memory alone.
+    #[error(
+        "queue `{queue}` is in memory alone: there is nothing on disk to {what}; a queue of level `fsynced` has it"
+    )]
+    Unsupported {
+        /// The queue.
+        queue: String,
+        /// What was asked for.
+        what: &'static str,
+    },
     /// A limit of the server.
     #[error("the server's limit: {reason}")]
     Limit {

@@ -65,6 +65,28 @@ pub struct Counts {
     pub dead_forgotten: u64,
 }
 
+/// What was found as a queue was verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Changes that were read and are whole.
+    pub records: u64,
+    /// Tasks of which something is known: those that wait or run, outcomes, dead letters.
+    pub tasks: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// What does not hold, at most 100 lines.
+    pub problems: Vec<String>,
+}
+
+/// What a backup of a queue holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackedUp {
+    /// Changes that are in it.
+    pub records: u64,
+    /// Bytes of the copy.
+    pub bytes: u64,
+}
+
 /// A task, as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskInfo {

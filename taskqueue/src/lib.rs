@@ -38,7 +38,7 @@
 //! What a queue does is in the rules of `scheduler.rs`, which know neither time nor network; where its tasks are kept is the
 //! [`Engine`]'s; what is said between client and server is in `protocol.rs`.
 
-pub use sinew_session::Level;
+pub use sinew_session::{Level, Progress, ProgressSink};
 mod config;
 pub use config::{LEASE_MAX, LEASE_MIN, PAYLOAD_BYTES_MAX, QueueConfig, QueueLimits, RPC_QUEUE_PREFIX};
 mod id;
@@ -52,7 +52,7 @@ pub use outcome::{Ending, Outcome};
 mod error;
 pub use error::{Error, Result};
 mod info;
-pub use info::{Counts, Explanation, Listed, QueueInfo, Reason, TaskInfo, TaskState, WorkerInfo};
+pub use info::{BackedUp, Counts, Explanation, Listed, QueueInfo, Reason, TaskInfo, TaskState, Verified, WorkerInfo};
 mod scheduler;
 pub use scheduler::{Answer, Asker, Attempt, Effect, Input, Recalled, Report, Spec, WorkerSpec};
 mod engine;

@@ -79,6 +79,10 @@ pub(crate) mod verb {
     pub(crate) const PAYLOAD: u8 = 21;
     /// Client, a call: tries a dead letter again, or drops it. Head: a dead head.
     pub(crate) const DEAD: u8 = 22;
+    /// Client, a call: verify, back up, restore.
+    pub(crate) const MAINTAIN: u8 = 23;
+    /// Server, on a maintenance call: how far it is. Head: done (u64), total (u64).
+    pub(crate) const HOW_FAR: u8 = 24;
 }
 
 /// What a call of a client does, and to which queue: what the policy is asked.
@@ -86,6 +90,8 @@ pub(crate) mod verb {
 pub(crate) enum Access<'a> {
     /// It needs this permission.
     Needs(Operation, &'a str),
+    /// It needs that, and to manage the server: it reads or writes directories of the server's machine.
+    NeedsServerToo(Operation, &'a str),
     /// It needs `task.manage`; `task.submit` is enough for a task that the peer has submitted.
     Owner(&'a str),
     /// It concerns what the same session was permitted before, or shows only what the session may see.
@@ -117,6 +123,9 @@ pub(crate) enum Asks<'a> {
     Payload(&'a str),
     RetryDead(&'a str),
     DropDead(&'a str),
+    Verify(&'a str),
+    Backup(&'a str),
+    Restore(&'a str),
     List,
 }
 
@@ -133,7 +142,9 @@ pub(crate) fn access(asks: Asks<'_>) -> Access<'_> {
         | Asks::Alter(queue)
         | Asks::Delete(queue)
         | Asks::RetryDead(queue)
-        | Asks::DropDead(queue) => Access::Needs(Operation::TaskManage, queue),
+        | Asks::DropDead(queue)
+        | Asks::Verify(queue) => Access::Needs(Operation::TaskManage, queue),
+        Asks::Backup(queue) | Asks::Restore(queue) => Access::NeedsServerToo(Operation::TaskManage, queue),
         Asks::Detach
         | Asks::Abandon
         | Asks::Release
@@ -145,6 +156,9 @@ pub(crate) fn access(asks: Asks<'_>) -> Access<'_> {
         | Asks::List => Access::Own,
     }
 }
+
+/// The part of the server that backups belong to.
+pub(crate) const SERVER_PART: &str = "task";
 
 /// What a worker says of itself as it joins, beside what stands in the head.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,4 +232,20 @@ pub(crate) struct TaskPage {
 pub(crate) struct WorkerPage {
     pub(crate) workers: Vec<WorkerInfo>,
     pub(crate) more: bool,
+}
+
+/// Asks for something that takes long; answered with what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Maintain {
+    pub(crate) queue: String,
+    pub(crate) act: MaintainAct,
+}
+
+/// What takes long. Directories are of the server's machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MaintainAct {
+    Verify,
+    Backup(String),
+    Restore(String),
 }

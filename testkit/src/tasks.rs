@@ -20,6 +20,8 @@ use crate::setup::{Setup, soon};
 
 mod bad_input;
 pub use bad_input::bad_input;
+mod copies;
+pub use copies::copies;
 mod restarts;
 pub use restarts::through_restarts;
 

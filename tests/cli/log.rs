@@ -253,7 +253,7 @@ fn files_of_the_original_are_imported_and_damage_has_an_exit_code() {
 }
 
 /// The file below a directory that holds these bytes, and where.
-fn find(directory: &std::path::Path, bytes: &[u8]) -> (std::path::PathBuf, usize) {
+pub(super) fn find(directory: &std::path::Path, bytes: &[u8]) -> (std::path::PathBuf, usize) {
     let mut directories = vec![directory.to_owned()];
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
+use super::log::find;
 use super::program::{Home, Running, Serving, schemes};
 
 fn objects(text: &str) -> Vec<serde_json::Value> {
@@ -209,4 +210,50 @@ fn queues_tasks_and_dead_letters_are_looked_into() {
     assert!(home.fail(["task", "fetch", "other", &first]).contains("there is no queue `other`"));
     let unreadable = home.run(["task", "fetch", "jobs", "7"]);
     assert_eq!(unreadable.status.code(), Some(2), "{}", unreadable.stderr);
+}
+
+#[test]
+fn a_copy_is_made_checked_and_restored() {
+    let home = Home::new();
+    let server = home.serve(&[]);
+    let submit = |queue: &str, payload: &str| home.succeed(["task", "submit", queue, payload, "--detach", "--queue"]);
+    let first = submit("a", "first");
+    home.succeed(["task", "queue", "create", "m", "--durability", "memory"]);
+    let copy = home.path("copy");
+    let copy = copy.to_str().unwrap();
+    let made = home.succeed(["task", "backup", "a", copy]);
+    assert!(made.starts_with(&format!("1 changes are in {copy}, ")), "{made}");
+    let again = home.fail(["task", "backup", "a", copy]);
+    assert!(again.contains(copy) && again.contains("is not empty"), "{again}");
+    submit("a", "second");
+    assert!(home.succeed(["task", "restore", copy, "b"]).contains("waiting           1, "));
+    assert!(home.fail(["task", "restore", copy, "b"]).contains("`b`"));
+    let restored = &objects(&home.succeed(["task", "restore", copy, "--json"]))[0];
+    assert_eq!((&restored["name"], &restored["waiting"]), (&"copy".into(), &1.into()));
+    let verified = home.succeed(["task", "verify"]);
+    let lines: Vec<_> = verified.lines().map(|line| line.rsplit_once(", ").unwrap().0).collect();
+    let expected = ["a: whole; 2 tasks, 2 changes", "b: whole; 1 tasks, 1 changes", "copy: whole; 1 tasks, 1 changes"];
+    assert_eq!(lines, expected, "and nothing of what is in memory: {verified}");
+    for refused in [home.fail(["task", "verify", "m"]), home.fail(["task", "backup", "m", "/nowhere"])] {
+        assert!(refused.contains("queue `m` is in memory alone"), "{refused}");
+    }
+    assert!(
+        home.fail(["task", "restore", home.path("").to_str().unwrap(), "c"]).contains("holds no backup of a queue")
+    );
+    server.running.signal(Signal::TERM);
+    assert_eq!(server.running.end().status.code(), Some(0));
+
+    let _server = home.serve(&[]);
+    let _worker = worker(&home, &["b", "--exec", "tr a-z A-Z"]);
+    assert_eq!(home.succeed(["task", "fetch", "b", first.trim()]), "FIRST\n");
+    // One bit of a payload, wherever the engine keeps it.
+    let (path, at) = find(&home.path("data"), b"second");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let found = home.run(["task", "verify", "a", "--json"]);
+    assert_eq!(found.status.code(), Some(8), "{}", found.stderr);
+    let found = &objects(std::str::from_utf8(&found.stdout).unwrap())[0];
+    assert_eq!((&found["queue"], &found["tasks"]), (&"a".into(), &2.into()));
+    assert!(found["problems"][0].as_str().unwrap().contains("are damaged"), "{found}");
 }

@@ -47,7 +47,7 @@ impl Error for StorageFailed {}
 /// `verify` found something: an exit code of its own.
 #[derive(Debug)]
 pub(crate) struct DamageFound {
-    /// Of what: stream, bucket.
+    /// Of what: stream, bucket, queue.
     pub(crate) kind: &'static str,
     pub(crate) count: usize,
 }

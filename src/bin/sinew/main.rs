@@ -56,7 +56,7 @@ Exit codes:
   5   no answer in time; `task submit`, `task fetch`: the task's deadline has passed
   6   the server's policy does not permit it
   7   `serve`: the storage failed, and nothing more could be acknowledged
-  8   `log verify`, `kv bucket verify`: damage was found
+  8   `log verify`, `kv bucket verify`, `task verify`: damage was found
   9   `log append --expected-offset`, `kv create`, `kv update` and the like: somebody else was faster
   10  `kv get` and the like: there is no such key";
 

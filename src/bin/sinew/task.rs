@@ -7,6 +7,7 @@ use crate::failure::Outcome;
 mod dead;
 mod exec;
 mod look;
+mod maintain;
 mod queues;
 mod shown;
 mod submit;
@@ -25,12 +26,14 @@ Examples:
   sinew task submit training run-7 --tag gpu --queue --detach
   sinew task explain training ID
   sinew task dead list training
+  sinew task backup training /backups/training-monday
 
 Exit codes beside 0, 1 and 2:
   3  `submit`: nobody works on the queue who could do it; known at once
   4  `submit`, `fetch`: the task failed, was cancelled, or its worker was lost
   5  `submit`, `fetch`: the deadline of the task has passed; else: no answer in time
-  6  the server's policy does not permit it")]
+  6  the server's policy does not permit it
+  8  `verify`: damage was found")]
 pub(crate) struct Task {
     #[command(subcommand)]
     command: TaskCommand,
@@ -46,6 +49,9 @@ enum TaskCommand {
     Cancel(look::Cancel),
     Explain(look::Explain),
     Workers(look::Workers),
+    Verify(maintain::Verify),
+    Backup(maintain::Backup),
+    Restore(maintain::Restore),
     /// Look after tasks whose attempts have all failed
     #[command(subcommand)]
     Dead(DeadCommand),
@@ -91,6 +97,9 @@ impl TaskCommand {
             Self::Cancel(cancel) => cancel.run().await,
             Self::Explain(explain) => explain.run().await,
             Self::Workers(workers) => workers.run().await,
+            Self::Verify(verify) => verify.run().await,
+            Self::Backup(backup) => backup.run().await,
+            Self::Restore(restore) => restore.run().await,
             Self::Dead(command) => command.run().await,
             Self::Queue(command) => command.run().await,
         }

@@ -9,8 +9,8 @@ use sinew_session::{ResourceName, block_on};
 
 use crate::blocking::{TaskHandle, WorkerBuilder};
 use crate::{
-    Backoff, Explanation, Level, Listed, Outcome, QueueConfig, QueueInfo, Result, TaskId, TaskOptions, TaskPage,
-    WorkerId, WorkerPage,
+    BackedUp, Backoff, Explanation, Level, Listed, Outcome, ProgressSink, QueueConfig, QueueInfo, Result, TaskId,
+    TaskOptions, TaskPage, Verified, WorkerId, WorkerPage,
 };
 
 /// The task queue. Cheap to clone.
@@ -106,6 +106,9 @@ calls! {
     workers_page(after: Option<WorkerId>) -> WorkerPage;
     explain(task: TaskId) -> Explanation;
     payload(task: TaskId) -> Bytes;
+    verify(progress: ProgressSink) -> Verified;
+    backup(target: &str, progress: ProgressSink) -> BackedUp;
+    restore(source: &str, progress: ProgressSink) -> QueueInfo;
 }
 
 impl TaskQueue {

@@ -9,7 +9,7 @@ use super::Shared;
 use super::calls::Calls;
 use super::doors::Door;
 use super::seats::{Call, Seat, What};
-use crate::protocol::{Access, Asks, access, bad_request, verb};
+use crate::protocol::{Access, Asks, SERVER_PART, access, bad_request, verb};
 use crate::{Asker, Input};
 
 /// Whose the tasks of peers without a key are.
@@ -47,6 +47,10 @@ impl TaskAttachment {
     pub(super) fn check(&self, asks: Asks<'_>) -> Result<(), Failure> {
         match access(asks) {
             Access::Needs(operation, queue) => self.link.may(operation, Resource::Name(queue)),
+            Access::NeedsServerToo(operation, queue) => {
+                self.link.may(operation, Resource::Name(queue))?;
+                self.link.may(Operation::ServerManage, Resource::Name(SERVER_PART))
+            }
             Access::Owner(queue) => self.owner_of(queue).map(drop),
             Access::Own => Ok(()),
         }
@@ -95,6 +99,7 @@ impl TaskAttachment {
             verb::LOOK => self.look(lane, record),
             verb::PAYLOAD => self.payload(lane, record),
             verb::DEAD => self.dead(lane, record),
+            verb::MAINTAIN => self.maintain(lane, record),
             unknown if record.header.flags & CRITICAL != 0 => {
                 let reason = format!("this server's task queue does not know verb {unknown}; update the server");
                 Err(Failure::new("unknown-verb", reason))

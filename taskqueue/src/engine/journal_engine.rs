@@ -9,18 +9,18 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use sinew_hosting::{Folder, Places, Upkeep, blocking, locked};
+use sinew_hosting::{Folder, GoOn, Places, Upkeep, blocking, cancellable, locked};
 use sinew_journal::{Committer, DataDirectory, Disk};
 use sinew_session::ResourceName;
 use tokio::runtime::Handle;
 
 use super::folder::{LAYOUT, folder};
 use super::stored_queue::{Start, StoredQueue};
-use super::{Host, TaskEngineOptions, explain, storage_of};
+use super::{Host, TaskEngineOptions, backup, explain, storage_of, verify};
 use crate::memory::{self, check_alter};
 use crate::scheduler::check_config;
 use crate::shell::Shell;
-use crate::{Engine, Error, Level, Queue, QueueConfig, QueueInfo, Result};
+use crate::{BackedUp, Engine, Error, Level, ProgressSink, Queue, QueueConfig, QueueInfo, Result, Verified};
 
 /// Queues that are closed at one time when the engine is: each waits for a few syncs.
 const CLOSING_MAX: usize = 8;
@@ -200,6 +200,35 @@ impl Inner {
         Ok(queue.shell().info())
     }
 
+    /// Does with a queue on disk what takes long; its end is the end of that.
+    fn at_length<T>(
+        &self,
+        name: &ResourceName,
+        what: &'static str,
+        go_on: GoOn<'_>,
+        work: impl FnOnce(&StoredQueue, GoOn<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let Hosted::Stored(queue) = self.opened(name)? else {
+            return Err(Error::Unsupported { queue: name.to_string(), what });
+        };
+        let done = work(&queue, &mut |progress| go_on(progress) && !queue.shell.has_ended());
+        if queue.shell.has_ended() { done.map_err(|_| queue.ended()) } else { done }
+    }
+
+    fn restore(&self, name: &ResourceName, source: &Path, go_on: GoOn<'_>) -> Result<QueueInfo> {
+        let place = self.places.place(name)?;
+        let (mut open, folder) = (place.lock(), folder(&self.host, name));
+        open.make(&folder, self.host.options.queues_max, |folder| backup::restore(folder, source, go_on))?;
+        let opened = self.opened_in(name, &mut open, Start::Again);
+        // A queue that cannot be opened is worse than none; its backup is still there.
+        if opened.is_err()
+            && let Err(left) = open.remove(&folder)
+        {
+            tracing::warn!(queue = %name, error = %left, "what was restored and cannot be opened was not removed");
+        }
+        Ok(opened?.shell().info())
+    }
+
     fn delete(&self, name: &ResourceName) -> Result<()> {
         let place = self.places.place(name)?;
         let mut open = place.lock();
@@ -272,6 +301,22 @@ impl Engine for JournalEngine {
         let (inner, name) = (self.inner.clone(), name.clone());
         let queue = blocking(move || inner.opened(&name)).await?;
         Ok(queue.shell().clone())
+    }
+
+    async fn verify(&self, name: &ResourceName, progress: ProgressSink) -> Result<Verified> {
+        let (inner, name) = (self.inner.clone(), name.clone());
+        cancellable(progress, move |go_on| inner.at_length(&name, "verify", go_on, verify::verify)).await
+    }
+
+    async fn backup(&self, name: &ResourceName, target: &Path, progress: ProgressSink) -> Result<BackedUp> {
+        let (inner, name, target) = (self.inner.clone(), name.clone(), target.to_owned());
+        let copy = move |queue: &StoredQueue, go_on: GoOn<'_>| backup::backup(queue, &target, go_on);
+        cancellable(progress, move |go_on| inner.at_length(&name, "backup", go_on, copy)).await
+    }
+
+    async fn restore(&self, name: &ResourceName, source: &Path, progress: ProgressSink) -> Result<QueueInfo> {
+        let (inner, name, source) = (self.inner.clone(), name.clone(), source.to_owned());
+        cancellable(progress, move |go_on| inner.restore(&name, &source, go_on)).await
     }
 
     async fn failed(&self) -> Error {

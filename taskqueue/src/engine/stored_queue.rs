@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use sinew_hosting::{Bell, Folder, locked};
-use sinew_journal::{Committer, Durability, Error as JournalError, Journal, JournalOptions, Participant, Wake};
+use sinew_journal::{
+    Committer, Durability, Error as JournalError, Journal, JournalOptions, JournalReader, Participant, Wake,
+};
 use sinew_session::ResourceName;
 
 use super::folder::JOURNAL;
@@ -107,6 +109,11 @@ impl StoredQueue {
 
     pub(super) fn ended(&self) -> Error {
         Error::Ended { queue: self.name.to_string() }
+    }
+
+    /// Reads what is stored, while the queue is there.
+    pub(super) fn reader(&self) -> Result<JournalReader> {
+        locked(&self.writer).journal.as_ref().map(Journal::reader).ok_or_else(|| self.ended())
     }
 
     /// Has a round run soon.

@@ -17,6 +17,7 @@ use crate::scheduler::{Record, Scheduler};
 use crate::{Answer, Asker, Attempt, Moment, Report, Spec, TaskOptions, WorkerId, WorkerSpec};
 
 mod basics;
+mod copies;
 mod crash;
 mod faults;
 mod golden;

@@ -93,7 +93,7 @@ impl StoredQueue {
 
     /// Stores again what is live in a segment.
     fn carry_all(&self, segment: &SegmentInfo, go_on: GoOn<'_>) -> Result<()> {
-        let reader = self.with_journal(|journal| Ok(journal.reader()))?;
+        let reader = self.reader()?;
         let (mut cursor, mut portion, mut progress) =
             (reader.cursor(segment.first), Portion::default(), Progress::default());
         progress.total = segment.bytes;
@@ -154,7 +154,7 @@ impl StoredQueue {
     }
 
     /// Everything that was said up to now is stored when this returns.
-    fn store_all(&self) -> Result<()> {
+    pub(super) fn store_all(&self) -> Result<()> {
         if is_planted("removed before it is stored") {
             return Ok(());
         }

@@ -16,7 +16,7 @@ impl From<HostingError> for Error {
             }
             HostingError::Exists { name } => Self::QueueExists { queue: name },
             HostingError::NoSpace { name } => Self::NoSpace { queue: name },
-            HostingError::Backup { path, why } => Self::Storage { queue: "*".into(), why: format!("{path} {why}") },
+            HostingError::Backup { path, why } => Self::Backup { path, why },
             HostingError::NotNow { name, why } | HostingError::Storage { name, why } => {
                 Self::Storage { queue: name, why }
             }

@@ -5,7 +5,7 @@ use crate::Error;
 sinew_session::failures! {
     Error,
     malformed Error::Name(_) | Error::Id(_),
-    known [""];
+    known ["verify", "backup", "restore", "do this with"];
     "unknown-queue" = UnknownQueue { queue: text };
     "queue-exists" = QueueExists { queue: text };
     "config" = Config { queue: text, field: text, value: text, why: text };
@@ -24,6 +24,8 @@ sinew_session::failures! {
     "busy" = Busy { queue: text, bytes: size };
     "no-space" = NoSpace { queue: text };
     "storage" = Storage { queue: text, why: text };
+    "backup" = Backup { path: text, why: text };
+    "unsupported" = Unsupported { queue: text, what: known };
     "ended" = Ended { queue: text };
     "level" = LevelUnmet { queue: text, required: level, level: level };
     "limit" = Limit { reason: words };

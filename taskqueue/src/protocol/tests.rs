@@ -225,6 +225,8 @@ fn errors_come_back_as_the_engine_found_them() {
         Error::Busy { queue: queue(), bytes: 9 },
         Error::NoSpace { queue: queue() },
         Error::Storage { queue: queue(), why: "the disk".into() },
+        Error::Backup { path: "/there".into(), why: "is not empty".into() },
+        Error::Unsupported { queue: queue(), what: "verify" },
         Error::Ended { queue: queue() },
         Error::LevelUnmet { queue: queue(), required: Level::Fsynced, level: Level::Memory },
         Error::Limit { reason: "too many".into() },
@@ -269,6 +271,7 @@ fn everything_is_as_the_page_says() {
         &Report::Failed { code: "no-luck".into(), message: "not today".into(), details: "why".into(), is_final: true },
     );
     let create = QueueAsk { queue: "thumbnails".into(), act: QueueAct::Create(QueueConfig::default()) };
+    let backup = Maintain { queue: "thumbnails".into(), act: MaintainAct::Backup("/copy".into()) };
     let with_options = SubmitHead { options: options(), again: Some(7), required: Some(Level::Fsynced), ..submit() };
     let wait = WaitHead { queue: "thumbnails", task: task(), number: 9 }.encode();
     let retry = DeadHead { queue: "thumbnails", task: task(), act: DeadAct::Retry(TaskId::from_bytes([3; 16])) };
@@ -289,6 +292,7 @@ fn everything_is_as_the_page_says() {
         ("task-create", to_cbor(&create)),
         ("task-look", to_cbor(&Look { queue: "thumbnails".into(), at: LookAt::Tasks(Listed::Live, Some(7)) })),
         ("task-retry", encode(head(verb::DEAD, CRITICAL, 11), &retry.encode(), b"").to_vec()),
+        ("task-backup", to_cbor(&backup)),
         ("task-failure", to_cbor(&failure_of(&Error::UnknownTask { queue: "thumbnails".into(), task: task() }))),
     ];
     for (name, bytes) in vectors {
@@ -306,5 +310,6 @@ proptest! {
         let _ = (read_recall(&bytes), read_task(&bytes), read_joined(&bytes), read_attempt(&bytes), read_number(&bytes));
         let _ = (read_tasks(&bytes).count(), read_held(&bytes).count());
         let _ = (from_cbor::<QueueAsk>(&bytes), from_cbor::<Look>(&bytes), from_cbor::<Member>(&bytes));
+        let _ = from_cbor::<Maintain>(&bytes);
     }
 }

@@ -39,6 +39,9 @@ pub async fn bad_input(setup: &mut Setup, engine: Arc<dyn Engine>) {
     check(soon("a cancel", unknown.cancel(nobody())).await, words);
     check(soon("fetching", unknown.fetch(nobody())).await, words);
     check(soon("a look", unknown.explain(nobody())).await, words);
+    let quiet = || Arc::new(|_| {});
+    check(soon("a backup", unknown.backup("/nowhere", quiet())).await, words);
+    check(soon("verifying", unknown.verify(quiet())).await, words);
 
     let ours = queue(setup, 0, "small").await;
     let limits = QueueLimits { payload_bytes_max: 1_000, result_bytes_max: 1_000, ..QueueLimits::default() };
@@ -77,6 +80,10 @@ pub async fn bad_input(setup: &mut Setup, engine: Arc<dyn Engine>) {
         soon("a retry", ours.retry_dead(id)).await,
         &format!("queue `small` has no dead letter {id}; see `sinew task dead list small`"),
     );
+
+    let relative = "is relative, and the server has another working directory; name it from the root";
+    check(soon("a backup", ours.backup("here", quiet())).await, &format!("`here` {relative}"));
+    check(soon("a restore", ours.restore("../here", quiet())).await, &format!("`../here` {relative}"));
 
     let mut worker = join(&ours, 1).await;
     let mut handle = soon("submitting", async { ours.submit(nothing()).await }).await.expect("it is accepted");

@@ -256,7 +256,7 @@ fn confirm(info: &QueueInfo) -> Outcome {
     if typed.trim() == info.name { Ok(()) } else { Err(refused("that is not its name".to_owned()).into()) }
 }
 
-fn shown(options: &Options, info: &QueueInfo) -> String {
+pub(super) fn shown(options: &Options, info: &QueueInfo) -> String {
     if options.json { object_line(info) } else { text(info) }
 }
 

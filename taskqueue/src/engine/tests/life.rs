@@ -83,7 +83,7 @@ pub(super) struct Living {
     pub(super) life: Life,
     born: tokio::time::Instant,
     dice: Dice,
-    engine: JournalEngine,
+    pub(super) engine: JournalEngine,
     pub(super) queue: Arc<StoredQueue>,
     pub(super) heard: Arc<Heard>,
     base: Vec<Record>,
@@ -119,7 +119,8 @@ impl Living {
         self.noted.push(Noted { at: before, now: self.queue.shell.now(), records, kept });
     }
 
-    fn view(&self) -> View {
+    /// What it has now.
+    pub(super) fn view(&self) -> View {
         let now = self.queue.shell.now();
         self.queue.shell.look(|scheduler| View::of(scheduler, now))
     }
@@ -238,7 +239,7 @@ impl Living {
     }
 
     /// Stores what has gathered. What it lets out, and what the queue has, must be what its records say.
-    fn round(&mut self) -> bool {
+    pub(super) fn round(&mut self) -> bool {
         self.note("round".into());
         if self.queue.round_now().is_err() || self.queue.shell.has_ended() || self.queue.is_stuck() {
             return false;
@@ -246,11 +247,16 @@ impl Living {
         let before = self.life.disk.moment();
         self.queue.shell.turn();
         self.noted_made(before);
-        let (now, made) = (self.queue.shell.now(), self.queue.shell.made());
-        let records: Vec<_> = self.base.iter().chain(&made.records).cloned().collect();
-        let (all, live, kept) = (View::from(&records, &config(), now), self.view(), BTreeSet::new());
+        let (all, live, kept) = (self.all(), self.view(), BTreeSet::new());
         assert!(live.fits(&all, &kept), "seed {}: {}", self.life.seed, live.difference(&all, &kept));
         true
+    }
+
+    /// What everything that was said up to now makes.
+    pub(super) fn all(&self) -> View {
+        let (now, made) = (self.queue.shell.now(), self.queue.shell.made());
+        let records: Vec<_> = self.base.iter().chain(&made.records).cloned().collect();
+        View::from(&records, &config(), now)
     }
 
     fn maintain(&mut self) {
