@@ -21,3 +21,4 @@ mod serve;
 mod task;
 mod task_kill;
 mod task_server_kill;
+mod task_stop;

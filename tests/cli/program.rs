@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tempfile::TempDir;
 
 /// Far more than anything here takes, on a busy machine too.
@@ -208,6 +208,19 @@ impl Running {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits until it stands still, once it was sent a signal that stops it.
+    pub(crate) fn until_stopped(&self) {
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::Pid(Pid::from_child(&self.child)), options).unwrap();
+        assert!(status.is_some_and(|status| status.stopped()), "it has ended");
+    }
+
+    /// It may run for long: what is waited for from now on has all the time again.
+    pub(crate) fn with_fresh_patience(&mut self) -> &mut Self {
+        self.deadline = Instant::now() + PATIENCE;
+        self
     }
 
     /// Nobody reads its standard output any more.
