@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::program::{Home, Running};
 
 /// Kills and stops, half each.
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 100;
 /// Workers at one time.
 const WORKERS: usize = 4;
 /// Tasks that are waited for at one time.
