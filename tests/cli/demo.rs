@@ -44,6 +44,12 @@ fn a_brief_demo_measures_everything_and_leaves_nothing() {
         assert!(row["put"].as_u64().unwrap() > 0 && row["put"] == row["watched"], "{row}");
         assert!(row["got"].as_u64().unwrap() > 0, "{row}");
     }
+    let tasks = report["tasks"].as_array().unwrap();
+    assert_eq!(tasks.len(), ways, "{report:#}");
+    for row in tasks {
+        assert!(row["submitted"].as_u64().unwrap() > 0 && row["submitted"] == row["done"], "{row}");
+        assert!(row["workers"] == 2 && row["calls"].as_u64().unwrap() > 0, "{row}");
+    }
     assert_eq!(report["failures"], serde_json::json!([]));
     assert_eq!(std::fs::read_dir(places.path()).unwrap().count(), 0);
     assert!(!home.path("").exists(), "the account's own home was not touched");

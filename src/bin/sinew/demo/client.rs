@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use sinew::{Client, Executor};
 
-use super::{append, load, ping_pong, store};
+use super::{append, load, ping_pong, store, tasks};
 use crate::failure::Outcome;
 use crate::signals::end_of_stdin;
 
@@ -44,6 +44,8 @@ enum Role {
     Subscribe,
     Append,
     Store,
+    Work,
+    Submit,
     RawProxy,
     RawPing,
     RawPong,
@@ -54,13 +56,11 @@ enum Role {
 impl DemoClient {
     pub(crate) fn run(self) -> Outcome {
         match self.role {
-            Role::Ping | Role::Pong | Role::Publish | Role::Subscribe | Role::Append | Role::Store => {
-                tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.run_client())
-            }
-            raw => {
+            Role::RawProxy | Role::RawPing | Role::RawPong | Role::RawPublish | Role::RawSubscribe => {
                 end_with_stdin();
-                self.run_raw(raw)
+                self.run_raw(self.role)
             }
+            _ => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.run_client()),
         }
     }
 
@@ -86,6 +86,8 @@ impl DemoClient {
         match self.role {
             Role::Append => append::append(client.log(), self.size, self.time()).await,
             Role::Store => store::store(client.kv(), self.size, self.time()).await,
+            Role::Work => tasks::work(client.tasks()).await,
+            Role::Submit => tasks::submit(client.tasks(), self.size, self.time()).await,
             Role::Ping => ping_pong::ping(bus, self.rounds, self.time()).await,
             Role::Pong => ping_pong::pong(bus).await,
             Role::Publish => load::publish(bus, self.size, self.time()).await,

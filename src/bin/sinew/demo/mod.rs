@@ -19,6 +19,7 @@ mod report;
 mod steps;
 mod store;
 mod table;
+mod tasks;
 mod words;
 
 pub(crate) use client::DemoClient;
@@ -27,8 +28,9 @@ pub(crate) use client::DemoClient;
 ///
 /// Starts a server and client processes of its own, with their own keys, on free ports, and leaves nothing behind: a
 /// ping-pong over ZeroMQ, over QUIC and across the two, then throughput, then an event log whose every event is on disk
-/// before it is acknowledged, and a bucket of the key-value store that is watched while it is written; all of it encrypted and authenticated. Beside it messages with libzmq alone, in plaintext,
-/// through a proxy process. Fails if a single message, event or change is lost.
+/// before it is acknowledged, a bucket of the key-value store that is watched while it is written, and tasks that two workers
+/// do, one of them each; all of it encrypted and authenticated. Beside it messages with libzmq alone, in plaintext, through a
+/// proxy process. Fails if a single message, event, change or task is lost.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// Write the results as one JSON object instead of a table

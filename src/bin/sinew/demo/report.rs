@@ -11,6 +11,8 @@ pub(super) struct Report {
     pub(super) logs: Vec<LogRow>,
     /// One for each transport.
     pub(super) stores: Vec<StoreRow>,
+    /// One for each transport.
+    pub(super) tasks: Vec<TaskRow>,
     /// What went wrong, a line each.
     pub(super) failures: Vec<String>,
     /// How long it took.
@@ -61,6 +63,25 @@ pub(super) struct StoreRow {
     pub(super) watched: u64,
     pub(super) got: u64,
     pub(super) got_per_second: f64,
+}
+
+/// Tasks over one transport: each on disk before it was acknowledged, and done once, by one of the workers; and calls, which
+/// are tasks of a queue in memory, one after the other.
+#[derive(Debug, Serialize)]
+pub(super) struct TaskRow {
+    /// The way.
+    pub(super) transport: String,
+    /// Bytes of each payload, and of each result.
+    pub(super) payload_bytes: usize,
+    /// Tasks on their way at one time.
+    pub(super) in_flight: usize,
+    pub(super) submitted: u64,
+    pub(super) done: u64,
+    pub(super) done_per_second: f64,
+    /// Those that have done some.
+    pub(super) workers: usize,
+    pub(super) calls: u64,
+    pub(super) call_p50_us: f64,
 }
 
 /// Round trips through the server between two processes.

@@ -8,9 +8,9 @@ use sinew::{Endpoint, Home};
 
 use super::append::IN_FLIGHT;
 use super::children::Child;
-use super::report::{LogRow, PingPong, Report, Row, StoreRow, Throughput};
-use super::store;
+use super::report::{LogRow, PingPong, Report, Row, StoreRow, TaskRow, Throughput};
 use super::words::Word;
+use super::{store, tasks};
 use crate::failure::{Outcome, chain};
 
 /// Payload sizes in bytes.
@@ -28,6 +28,12 @@ const EVENT_BYTES: usize = 128;
 const STORE: Duration = Duration::from_secs(1);
 /// Bytes of each value.
 const VALUE_BYTES: usize = 128;
+/// How long tasks are submitted over each transport, calls included.
+const TASKS: Duration = Duration::from_secs(1);
+/// Bytes of each payload.
+const TASK_BYTES: usize = 128;
+/// Those who do them.
+const WORKERS: usize = 2;
 /// The longest a ping-pong goes on; it also ends after [`ROUNDS`].
 const PING_PONG: Duration = Duration::from_millis(2_500);
 /// The rounds of a ping-pong.
@@ -102,6 +108,13 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> Outcome {
         match keys(home.path(), url, plan.cut(STORE)).await {
             Ok(row) => report.stores.push(row),
             Err(error) => report.failures.push(format!("key-value store over {}: {}", url.scheme(), chain(&*error))),
+        }
+    }
+    for url in &urls {
+        progress(&format!("tasks over {}", url.scheme()));
+        match submissions(home.path(), url, plan.cut(TASKS)).await {
+            Ok(row) => report.tasks.push(row),
+            Err(error) => report.failures.push(format!("tasks over {}: {}", url.scheme(), chain(&*error))),
         }
     }
     loads(plan, report, home.path(), &urls).await;
@@ -181,6 +194,39 @@ async fn keys(home: &Path, url: &Endpoint, time: Duration) -> Outcome<StoreRow> 
         word => return Err(format!("the watch did not tell every put: {word:?}").into()),
     };
     child.end().await?;
+    Ok(row)
+}
+
+async fn submissions(home: &Path, url: &Endpoint, time: Duration) -> Outcome<TaskRow> {
+    let mut workers = Vec::new();
+    for _ in 0..WORKERS {
+        workers.push(client(home, "work", &[&url.to_string()])?);
+    }
+    for worker in &mut workers {
+        worker.ready().await?;
+    }
+    let options = ["--size", &TASK_BYTES.to_string(), "--seconds", &time.as_secs_f64().to_string()];
+    let mut child = client(home, "submit", &[&[url.to_string().as_str()][..], &options].concat())?;
+    let row = match child.word().await? {
+        Word::Tasks { submitted, done, seconds, workers: WORKERS, calls, call_p50_ns } if submitted == done => {
+            TaskRow {
+                transport: url.scheme().to_owned(),
+                payload_bytes: TASK_BYTES,
+                in_flight: tasks::IN_FLIGHT,
+                submitted,
+                done,
+                done_per_second: done as f64 / seconds,
+                workers: WORKERS,
+                calls,
+                call_p50_us: call_p50_ns as f64 / 1e3,
+            }
+        }
+        word => return Err(format!("not each task was done once, or not by {WORKERS} workers: {word:?}").into()),
+    };
+    child.end().await?;
+    for worker in workers {
+        worker.end().await?;
+    }
     Ok(row)
 }
 

@@ -42,6 +42,19 @@ pub(super) fn render(report: &Report) -> String {
             grouped(row.watched as f64),
         );
     }
+    for row in &report.tasks {
+        text += &format!(
+            "{}tasks over {}: {} tasks/s of {} B by {} workers, {} in flight, each on disk before it was acknowledged, and \
+             done once; a call, which is a task in memory, takes {:.0} µs (p50)\n",
+            if row.transport == report.tasks[0].transport { "\n" } else { "" },
+            row.transport,
+            grouped(row.done_per_second),
+            row.payload_bytes,
+            row.workers,
+            row.in_flight,
+            row.call_p50_us,
+        );
+    }
     let total: u64 = report.rows.iter().flat_map(|row| &row.throughput).map(|throughput| throughput.messages).sum();
     let verdict = if report.failures.is_empty() { "nothing lost" } else { "not all went well" };
     text + &format!("\n{} messages, {verdict}; {:.0} seconds\n", grouped(total as f64), report.seconds)

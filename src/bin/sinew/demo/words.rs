@@ -50,6 +50,21 @@ pub(super) enum Word {
         /// From the first to the last answer.
         get_seconds: f64,
     },
+    /// The result of submitting tasks, and of calling one after the other.
+    Tasks {
+        /// Tasks that the queue has accepted.
+        submitted: u64,
+        /// Tasks that were done, each with its own result and at the first attempt.
+        done: u64,
+        /// From the first submission to the last result.
+        seconds: f64,
+        /// How many did them.
+        workers: usize,
+        /// Calls that were answered.
+        calls: u64,
+        /// The median of what they took.
+        call_p50_ns: u64,
+    },
     /// The result of a publisher.
     Sent {
         /// How many.
@@ -80,9 +95,13 @@ impl Word {
     /// The result of round trips that took so many nanoseconds each; at least one.
     pub(super) fn round_trips(mut took_ns: Vec<u64>) -> Self {
         took_ns.sort_unstable();
-        let at = |share: f64| took_ns[((took_ns.len() - 1) as f64 * share) as usize];
-        Self::RoundTrips { rounds: took_ns.len() as u64, p50_ns: at(0.5), p99_ns: at(0.99) }
+        Self::RoundTrips { rounds: took_ns.len() as u64, p50_ns: share(&took_ns, 0.5), p99_ns: share(&took_ns, 0.99) }
     }
+}
+
+/// What this share of these is at most; at least one, in order.
+pub(super) fn share(sorted: &[u64], share: f64) -> u64 {
+    sorted[((sorted.len() - 1) as f64 * share) as usize]
 }
 
 #[cfg(test)]
