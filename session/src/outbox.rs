@@ -38,6 +38,8 @@ struct State {
     bytes: usize,
     /// The writer found nothing and waits on `work`.
     writer_waits: bool,
+    /// All that waits to be sent was packed without hurry, and the writer was told of it.
+    patient: bool,
     /// Somebody found no room and waits on `room`, or wants to be told by `Taken::drained`.
     room_wanted: bool,
     closed: bool,
@@ -84,6 +86,7 @@ impl Outbox {
             lanes,
             bytes: 0,
             writer_waits: false,
+            patient: false,
             room_wanted: false,
             closed: false,
             one_way_taken: 0,
@@ -133,7 +136,7 @@ impl Outbox {
         if self.writer_wants.load(Ordering::Relaxed) {
             self.let_writer_in();
         }
-        Packer { state: Some(self.lock()), outbox: self }
+        Packer { state: Some(self.lock()), outbox: self, hurries: false, is_patient: false }
     }
 
     /// Waits until there may be room again, or the outbox is closed. Cancel-safe.
@@ -165,6 +168,7 @@ impl Outbox {
             if let Some(sealed) = state.lanes[index].take() {
                 state.next_lane = (index + 1) % count;
                 state.bytes -= sealed.block.len();
+                state.patient = false;
                 state.one_way_taken += u64::from(sealed.one_way);
                 let drained = state.room_wanted && state.bytes <= self.bytes_max / 2;
                 if drained {
@@ -190,6 +194,14 @@ impl Outbox {
     /// Waits for work after [`Taken::Nothing`] or the last block. Cancel-safe.
     pub(crate) async fn work(&self) {
         self.work.notified().await;
+    }
+
+    /// Whether all that waits is in no hurry, so that the writer may wait for more on `work`, a moment.
+    pub(crate) fn is_patient(&self) -> bool {
+        let mut state = self.lock();
+        let waits = state.patient && !state.closed;
+        state.writer_waits |= waits;
+        waits
     }
 
     /// Takes back a block that the transport did not take.
@@ -266,6 +278,10 @@ impl Outbox {
 pub struct Packer<'a> {
     state: Option<MutexGuard<'a, State>>,
     outbox: &'a Outbox,
+    /// Something was packed that is to be sent at once.
+    hurries: bool,
+    /// Something was packed that is not.
+    is_patient: bool,
 }
 
 impl Packer<'_> {
@@ -306,10 +322,20 @@ impl Packer<'_> {
         self.push_at(lane, header, head, body);
     }
 
+    /// As [`push`](Self::push), for what nobody waits for: it goes with whatever goes next, and after a millisecond or two by
+    /// itself. What would be a packet of its own, and a wake-up at the other end, costs nearly nothing so.
+    #[inline]
+    pub fn push_without_hurry(&mut self, lane: Lane, header: Header, head: &[&[u8]], body: &Bytes) {
+        let hurries = self.hurries;
+        self.push_at(lane, header, head, body);
+        (self.hurries, self.is_patient) = (hurries, true);
+    }
+
     /// As [`push`](Self::push), and tells the record's place.
     #[inline]
     pub(crate) fn push_at(&mut self, lane: Lane, header: Header, head: &[&[u8]], body: &Bytes) -> Position {
         let sizes = self.outbox.sizes;
+        self.hurries = true;
         let state = self.state();
         if state.closed {
             return Position { lane, pushed: u64::MAX };
@@ -336,16 +362,21 @@ impl Packer<'_> {
             return;
         }
         state.bytes += state.lanes[usize::from(lane.0)].push_readdressed(sizes, record, verb, call, shared);
+        self.hurries = true;
     }
 }
 
 impl Drop for Packer<'_> {
     #[inline]
     fn drop(&mut self) {
+        let (hurries, is_patient) = (self.hurries, self.is_patient && !self.hurries);
         let state = self.state();
-        let wake = state.writer_waits && state.bytes > 0;
+        state.patient &= !hurries;
+        // Told once of what is in no hurry, it looks for it by itself.
+        let wake = state.writer_waits && state.bytes > 0 && !state.patient;
         if wake {
             state.writer_waits = false;
+            state.patient = is_patient;
         }
         self.state = None;
         if wake {
@@ -408,6 +439,37 @@ mod tests {
         assert!(!outbox.pack().has_room());
         let Taken::Block { drained, .. } = outbox.take(LaneSet::EMPTY) else { panic!("a block waits") };
         assert!(drained && outbox.pack().has_room());
+    }
+
+    fn push_without_hurry(outbox: &Outbox, body: &'static [u8]) {
+        outbox.pack().push_without_hurry(Lane(1), PUBLISH, &[], &Bytes::from_static(body));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_in_no_hurry_goes_with_what_comes_next_or_by_itself() {
+        let outbox = Outbox::new(1, 1_000, 1_000);
+        let is_told = async || tokio::time::timeout(std::time::Duration::ZERO, outbox.work()).await.is_ok();
+        assert!(matches!(outbox.take(LaneSet::EMPTY), Taken::Nothing));
+        push_without_hurry(&outbox, b"one");
+        assert!(is_told().await && outbox.is_patient(), "told once, so that it goes by itself");
+        push_without_hurry(&outbox, b"two");
+        assert!(!is_told().await, "the writer has it in view already");
+        push(&outbox, 1, b"at once");
+        assert!(is_told().await && !outbox.is_patient());
+        assert_eq!(take(&outbox, LaneSet::EMPTY).unwrap().1.records, 3);
+        assert!(matches!(outbox.take(LaneSet::EMPTY), Taken::Nothing));
+        // Between being told and looking, something comes that hurries.
+        push_without_hurry(&outbox, b"one");
+        push(&outbox, 1, b"at once");
+        assert!(is_told().await && !outbox.is_patient());
+        assert_eq!(take(&outbox, LaneSet::EMPTY).unwrap().1.records, 2);
+        // What is packed behind what hurries, in one go, hurries as well.
+        assert!(matches!(outbox.take(LaneSet::EMPTY), Taken::Nothing));
+        let mut packer = outbox.pack();
+        packer.push(Lane(1), PUBLISH, &[], &Bytes::new());
+        packer.push_without_hurry(Lane(1), PUBLISH, &[], &Bytes::new());
+        drop(packer);
+        assert!(is_told().await && !outbox.is_patient());
     }
 
     #[test]

@@ -1,9 +1,23 @@
-//! Moves blocks from an outbox to a transport, lane by lane, and nothing waits for a batch to fill.
+//! Moves blocks from an outbox to a transport, lane by lane, and nothing that hurries waits for a
+//! batch to fill.
+
+use std::time::Duration;
 
 use sinew_transport_api::{Lane, LaneSet, Result, Sender};
 
 use crate::lane_queue::Sealed;
 use crate::outbox::{Outbox, Taken};
+
+/// How long what is in no hurry waits for something that it can go with.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// Waits for work, and where that is in no hurry, a moment for more. Cancel-safe.
+async fn work(outbox: &Outbox) {
+    outbox.work().await;
+    if outbox.is_patient() {
+        let _ = tokio::time::timeout(PATIENCE, outbox.work()).await;
+    }
+}
 
 /// What a full lane refused, kept until it has room.
 #[derive(Debug, Default)]
@@ -34,10 +48,10 @@ impl Writer {
                     sent(drained);
                     tokio::task::coop::consume_budget().await;
                     if last && self.full.is_empty() {
-                        outbox.work().await;
+                        work(outbox).await;
                     }
                 }
-                Taken::Nothing if self.full.is_empty() => outbox.work().await,
+                Taken::Nothing if self.full.is_empty() => work(outbox).await,
                 Taken::Nothing => tokio::select! {
                     biased;
                     ready = sender.ready(self.wanted()) => self.retry(sender, ready?)?,

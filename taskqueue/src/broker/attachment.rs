@@ -72,7 +72,9 @@ impl TaskAttachment {
     /// A call that a queue is to answer, of which nothing stands afterwards.
     pub(super) fn enter_once(&mut self, lane: Lane, record: &Record<'_>, queue: &str) -> Result<Asker, Failure> {
         let queue = self.door(queue)?.name.clone();
-        let call = Call { verb: record.header.verb, lane, queue, what: What::Once };
+        // A worker that reports goes on without the answer.
+        let is_patient = record.header.verb == verb::REPORT;
+        let call = Call { verb: record.header.verb, lane, queue, what: What::Once, is_patient };
         let entered = self.seat.enter(record.header.call, call, self.shared.limits.waits_max);
         entered.map_err(|max| {
             let reason =

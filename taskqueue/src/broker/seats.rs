@@ -48,6 +48,8 @@ pub(super) struct Call {
     pub(super) lane: Lane,
     pub(super) queue: ResourceName,
     pub(super) what: What,
+    /// Nobody waits for its answer before something else: that goes with what goes next.
+    pub(super) is_patient: bool,
 }
 
 /// What stands once a call is answered.
@@ -284,11 +286,12 @@ impl State {
     fn answer(&mut self, packer: Option<&mut Packer<'_>>, level: Level, number: u32, answer: &Result<Answer, Error>) {
         let Some(call) = self.calls.get_mut(&number) else { return };
         let (verb, lane, nothing) = (call.verb, call.lane, Bytes::new());
+        let is_patient = call.is_patient && answer.is_ok();
         let reply = |flags| Header { service: SERVICE, verb, flags, call: number };
-        let push = |header: Header, head: &[u8], body: &Bytes| {
-            if let Some(packer) = packer {
-                packer.push(lane, header, &[head], body);
-            }
+        let push = |header: Header, head: &[u8], body: &Bytes| match packer {
+            Some(packer) if is_patient => packer.push_without_hurry(lane, header, &[head], body),
+            Some(packer) => packer.push(lane, header, &[head], body),
+            None => {}
         };
         match (answer, &mut call.what) {
             (Ok(Answer::Accepted { task, duplicate }), What::Wait(waits)) => {

@@ -20,11 +20,11 @@ impl TaskAttachment {
     pub(super) fn submit(&mut self, lane: Lane, record: &Record<'_>) -> Result<(), Failure> {
         let head =
             SubmitHead::read(record.head()).ok_or_else(|| bad_request("a submit head does not hold together"))?;
-        let SubmitHead { queue, task, required, again, options } = head?;
+        let SubmitHead { queue, task, required, again, patient, options } = head?;
         if !self.door(queue)?.submits {
             self.check(Asks::Submit(queue))?;
         }
-        self.wait(lane, record, queue, task)?;
+        self.wait(lane, record, queue, (task, patient))?;
         let spec = Spec {
             id: task,
             owner: self.owner.clone(),
@@ -43,15 +43,21 @@ impl TaskAttachment {
         let (queue, task) = task_of(record)?;
         self.check(Asks::Attach(queue))?;
         let owner = self.owner_of(queue)?;
-        self.wait(lane, record, queue, task)?;
+        self.wait(lane, record, queue, (task, false))?;
         self.gather(queue, Input::Attach { asker: self.asker(record.header.call), task, owner });
         Ok(())
     }
 
-    /// Somebody waits under this number from now on.
-    fn wait(&mut self, lane: Lane, record: &Record<'_>, queue: &str, task: TaskId) -> Result<(), Failure> {
+    /// Somebody waits under this number from now on, and for the answer as well unless that is patient.
+    fn wait(
+        &mut self,
+        lane: Lane,
+        record: &Record<'_>,
+        queue: &str,
+        (task, is_patient): (TaskId, bool),
+    ) -> Result<(), Failure> {
         let queue = self.door(queue)?.name.clone();
-        let call = Call { verb: record.header.verb, lane, queue, what: What::Wait(task) };
+        let call = Call { verb: record.header.verb, lane, queue, what: What::Wait(task), is_patient };
         let entered = self.seat.enter(record.header.call, call, self.shared.limits.waits_max);
         entered.map_err(|max| {
             let reason = format!(

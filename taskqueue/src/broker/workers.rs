@@ -18,7 +18,7 @@ impl TaskAttachment {
         self.check(Asks::Join(queue))?;
         let name = self.door(queue)?.name.clone();
         let credit = credit.clamp(1, self.shared.limits.credit_max);
-        let call = Call { verb: verb::JOIN, lane, queue: name, what: What::Work(id, credit) };
+        let call = Call { verb: verb::JOIN, lane, queue: name, what: What::Work(id, credit), is_patient: false };
         let entered = self.seat.enter(record.header.call, call, self.shared.limits.workers_max);
         entered.map_err(|max| {
             let reason = format!("this session has {max} workers, the limit; give them more tasks at one time instead");

@@ -173,18 +173,18 @@ impl Submission {
     /// `NotDone` with how it ended where it was not done, `NoWorkers` where nobody could do it, and as awaiting it and its
     /// handle. Dropping the future cancels the task, unless it is detached.
     pub async fn run(self) -> Result<Bytes> {
-        self.send().await?.result().await
+        self.send(true).await?.result().await
     }
 
-    /// Sends it until the answer is known.
-    async fn send(self) -> Result<TaskHandle> {
+    /// Sends it until the answer is known, which may come with the outcome where that is what is waited for.
+    async fn send(self, patient: bool) -> Result<TaskHandle> {
         let Self { queue, payload, options, required, task } = self;
         let (tasks, name) = (&queue.tasks, &queue.name);
         let session = &tasks.session;
         session.room().await?;
         let task = task.unwrap_or_else(|| tasks.shared.task());
         let wait = Wait::new(session.number()?, name.clone(), task, true);
-        let mut head = SubmitHead { queue: name.as_str(), task, required, again: None, options };
+        let mut head = SubmitHead { queue: name.as_str(), task, required, again: None, patient, options };
         let handle = TaskHandle::begin(tasks, &wait);
         loop {
             let (encoded, epoch) = (head.encode(), session.epoch());
@@ -213,7 +213,7 @@ impl IntoFuture for Submission {
     type IntoFuture = Pin<Box<dyn Future<Output = Result<TaskHandle>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.send())
+        Box::pin(self.send(false))
     }
 }
 

@@ -20,6 +20,8 @@ mod flag {
     pub(super) const OPTIONS: u8 = 1;
     /// It may have been sent before, to the server whose epoch follows.
     pub(super) const AGAIN: u8 = 2;
+    /// Its outcome is what is waited for: the answer may come with whatever comes next.
+    pub(super) const PATIENT: u8 = 4;
 }
 
 fn take_id(rest: &mut &[u8]) -> Option<[u8; 16]> {
@@ -64,6 +66,8 @@ pub(crate) struct SubmitHead<'a> {
     pub(crate) required: Option<Level>,
     /// It may have been sent before, to the server of this epoch.
     pub(crate) again: Option<u64>,
+    /// Its outcome is what is waited for.
+    pub(crate) patient: bool,
     pub(crate) options: TaskOptions,
 }
 
@@ -74,7 +78,8 @@ impl<'a> SubmitHead<'a> {
         queue_head(self.queue, &mut head);
         head.extend_from_slice(&self.task.to_bytes());
         let (with_options, again) = (!options.is_empty(), self.again.is_some());
-        head.push(if with_options { flag::OPTIONS } else { 0 } | if again { flag::AGAIN } else { 0 });
+        let flags = [(with_options, flag::OPTIONS), (again, flag::AGAIN), (self.patient, flag::PATIENT)];
+        head.push(flags.iter().filter(|(set, _)| *set).fold(0, |flags, (_, flag)| flags | flag));
         head.push(self.required.map_or(0, Level::code));
         head.extend(self.again.iter().flat_map(|epoch| epoch.to_le_bytes()));
         if with_options {
@@ -99,7 +104,8 @@ impl<'a> SubmitHead<'a> {
                 Err(error) => return Some(Err(error)),
             }
         }
-        Some(Ok(Self { queue, task, required, again, options }))
+        let patient = flags & flag::PATIENT != 0;
+        Some(Ok(Self { queue, task, required, again, patient, options }))
     }
 }
 

@@ -27,7 +27,14 @@ fn options() -> TaskOptions {
 }
 
 fn submit() -> SubmitHead<'static> {
-    SubmitHead { queue: "thumbnails", task: task(), required: None, again: None, options: TaskOptions::default() }
+    SubmitHead {
+        queue: "thumbnails",
+        task: task(),
+        required: None,
+        again: None,
+        patient: false,
+        options: TaskOptions::default(),
+    }
 }
 
 /// A head is read with whatever follows it, and not when it is cut.
@@ -49,7 +56,8 @@ fn submit_heads_come_back_as_they_were() {
         (Some(Level::Memory), None, options()),
         (None, Some(u64::MAX), options()),
     ] {
-        let head = SubmitHead { required, again, options, ..submit() };
+        let patient = again.is_some();
+        let head = SubmitHead { required, again, patient, options, ..submit() };
         let bytes = head.encode();
         for bytes in [bytes.clone(), [&bytes[..], b"later"].concat()] {
             assert_eq!(SubmitHead::read(&bytes).unwrap().unwrap(), head);
