@@ -1,7 +1,9 @@
 //! Calls in flight: their numbers, deadlines and fate after a cut. No clock, no waiting.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Instant;
+
+use foldhash::{HashMap, HashMapExt};
 
 use crate::outbox::Position;
 

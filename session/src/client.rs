@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 
 use crate::hello::verb;
 use crate::options::SessionOptions;
-use crate::outbox::{Outbox, Position};
+use crate::outbox::{Outbox, Packer, Position};
 use crate::record::{CRITICAL, HEADER_BYTES, Header, SESSION};
 use crate::request::{Reply, Request, Waiter, call_head, pack_call};
 use crate::service::Consumer;
@@ -95,6 +95,13 @@ impl Session {
     /// # Errors
     /// `Disconnected` if the session is not connected and the buffer is used up, or why the session has ended.
     pub async fn room(&self) -> Result<()> {
+        {
+            // Almost always.
+            let mut packer = self.shared.outbox.pack();
+            if !packer.is_closed() && packer.has_room() {
+                return Ok(());
+            }
+        }
         let mut state = self.shared.state.subscribe();
         loop {
             let now = state.borrow_and_update().clone();
@@ -185,15 +192,22 @@ impl Session {
         self.room().await?;
         let number = request.number.map_or_else(|| self.number(), Ok)?;
         let head = call_head(&request);
+        self.check_size(&head, &request)?;
+        let deadline = request.deadline;
+        let begun = self.shared.begin(number, deadline, waiter, |outbox| {
+            pack_call(outbox.pack_quietly(), number, &head, request)
+        });
+        begun.map_err(|(error, _)| error)?;
+        // The caller waits from here on.
+        self.shared.wake_in_turn();
+        Pending { shared: &self.shared, number, reply, deadline, done: false }.await
+    }
+
+    /// Whether the server takes so large a record.
+    fn check_size(&self, head: &[u8], request: &Request<'_>) -> Result<()> {
         let head_bytes = request.head.map_or(head.len(), |pieces| pieces.iter().map(|piece| piece.len()).sum());
         let (bytes, max) = (HEADER_BYTES + head_bytes + request.body.len(), self.record_bytes_max());
-        if bytes > max {
-            return Err(Error::RecordSize { bytes, max });
-        }
-        let deadline = request.deadline;
-        let begun = self.shared.begin(number, deadline, waiter, |outbox| pack_call(outbox, number, &head, request));
-        begun.map_err(|(error, _)| error)?;
-        Pending { shared: &self.shared, number, reply, deadline, done: false }.await
+        if bytes > max { Err(Error::RecordSize { bytes, max }) } else { Ok(()) }
     }
 
     /// Opens a stream: asks for it under a fresh number, and where a cut swallows the answer under another one, until the
@@ -228,16 +242,35 @@ impl Session {
     }
 
     /// Asks the server without waiting, whatever the outbox holds. `done` is run with the outcome, on the session's
-    /// thread or here if the call cannot be made.
+    /// thread or here if the call cannot be made, with `RecordSize` where the server takes none so large.
     pub fn cast(&self, request: Request<'_>, done: impl FnOnce(Result<Reply>) + Send + 'static) {
+        self.cast_by(Outbox::pack, request, done);
+    }
+
+    /// As [`cast`](Self::cast), and the request is sent once the calling task gives way: what it casts until then travels in
+    /// one block. For whoever waits after it. On a thread without a tokio runtime, at once.
+    pub fn cast_in_turn(&self, request: Request<'_>, done: impl FnOnce(Result<Reply>) + Send + 'static) {
+        self.cast_by(Outbox::pack_quietly, request, done);
+        self.shared.wake_in_turn();
+    }
+
+    fn cast_by(
+        &self,
+        pack: impl Fn(&Outbox) -> Packer<'_>,
+        request: Request<'_>,
+        done: impl FnOnce(Result<Reply>) + Send + 'static,
+    ) {
         let number = match request.number.map_or_else(|| self.number(), Ok) {
             Ok(number) => number,
             Err(error) => return done(Err(error)),
         };
         let head = call_head(&request);
+        if let Err(error) = self.check_size(&head, &request) {
+            return done(Err(error));
+        }
         let waiter = Waiter::Callback(Box::new(done));
         let deadline = request.deadline;
-        let begun = self.shared.begin(number, deadline, waiter, |outbox| pack_call(outbox, number, &head, request));
+        let begun = self.shared.begin(number, deadline, waiter, |outbox| pack_call(pack(outbox), number, &head, request));
         if let Err((error, waiter)) = begun {
             waiter.settle(Err(error));
         }
@@ -268,7 +301,11 @@ impl Session {
     fn pack_flush(&self, outbox: &Outbox, number: u32) -> Position {
         let lanes = self.shared.data_lanes + 1;
         let header = Header { service: SESSION, verb: verb::FLUSH, flags: CRITICAL, call: number };
-        outbox.pack().push_on_all(header, &Bytes::copy_from_slice(&[lanes]));
+        let mut packer = outbox.pack();
+        if packer.is_closed() {
+            return Position::nowhere();
+        }
+        packer.push_on_all(header, &Bytes::copy_from_slice(&[lanes]));
         // A flush that is cut is asked again, wherever its records stood.
         Position::always_taken()
     }

@@ -20,7 +20,7 @@ use crate::limits::{DATA_LANES_MAX, SessionLimits};
 use crate::options::SessionOptions;
 use crate::outbox::Outbox;
 use crate::record::{CRITICAL, Header, REPLY, Run, SESSION, encode};
-use crate::request::outcome;
+use crate::request::{Waiter, outcome};
 use crate::restore::{Restore, Restoring};
 use crate::server::SOFTWARE;
 use crate::sessions::FLUSHES_MAX;
@@ -55,6 +55,7 @@ pub(crate) async fn run(endpoint: Endpoint, options: SessionOptions, ready: ones
         closing: watch::Sender::new(false),
         flushes: Semaphore::new(FLUSHES_MAX / 4),
         runtime: Handle::current(),
+        turning: AtomicUsize::new(0),
         endpoint,
         options,
     });
@@ -390,6 +391,24 @@ impl From<String> for Stop {
 }
 
 impl ClientHandler<'_> {
+    /// Replies go to those who wait for them. Callers come last: one that is woken at the first reply would find little to do,
+    /// and sleep again.
+    fn settle(&self, run: Run<'_>) {
+        let replies: Vec<_> = {
+            let mut calls = self.shared.calls();
+            run.into_iter().filter_map(|record| Some((calls.take(record.header.call)?.waiter, record))).collect()
+        };
+        let mut callers = Vec::new();
+        for (waiter, record) in replies {
+            let result = outcome(&record);
+            match waiter {
+                Waiter::Callback(_) => waiter.settle(result),
+                Waiter::Caller(_) => callers.push((waiter, result)),
+            }
+        }
+        callers.into_iter().for_each(|(waiter, result)| waiter.settle(result));
+    }
+
     fn dispatch(&self, run: Run<'_>) -> std::result::Result<(), Stop> {
         let first = run.first().expect("a run is not empty").header;
         if first.service == SESSION && first.flags & REPLY == 0 {
@@ -411,12 +430,7 @@ impl ClientHandler<'_> {
             });
         }
         if first.flags & REPLY != 0 {
-            for record in run {
-                let taken = self.shared.calls().take(record.header.call);
-                if let Some(taken) = taken {
-                    taken.waiter.settle(outcome(&record));
-                }
-            }
+            self.settle(run);
             return Ok(());
         }
         match self.shared.consumer(first.service) {

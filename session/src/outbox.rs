@@ -64,6 +64,11 @@ impl Position {
     pub(crate) fn always_taken() -> Self {
         Self { lane: Lane::CONTROL, pushed: 0 }
     }
+
+    /// Of what did not come in, since the outbox is closed.
+    pub(crate) fn nowhere() -> Self {
+        Self { lane: Lane::CONTROL, pushed: u64::MAX }
+    }
 }
 
 /// What [`Outbox::take`] found.
@@ -136,7 +141,14 @@ impl Outbox {
         if self.writer_wants.load(Ordering::Relaxed) {
             self.let_writer_in();
         }
-        Packer { state: Some(self.lock()), outbox: self, hurries: false, is_patient: false }
+        Packer { state: Some(self.lock()), outbox: self, hurries: false, is_patient: false, is_quiet: false }
+    }
+
+    /// As [`pack`](Self::pack), without waking the writer: [`wake`](Self::wake) does, and must be called.
+    pub(crate) fn pack_quietly(&self) -> Packer<'_> {
+        let mut packer = self.pack();
+        packer.is_quiet = true;
+        packer
     }
 
     /// Waits until there may be room again, or the outbox is closed. Cancel-safe.
@@ -189,6 +201,20 @@ impl Outbox {
         }
         state.writer_waits = true;
         Taken::Nothing
+    }
+
+    /// Wakes the writer if it waits though there is something to send: what was packed quietly.
+    pub(crate) fn wake(&self) {
+        let mut state = self.lock();
+        let wake = state.writer_waits && state.bytes > 0;
+        if wake {
+            state.writer_waits = false;
+            state.patient = false;
+        }
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
     }
 
     /// Waits for work after [`Taken::Nothing`] or the last block. Cancel-safe.
@@ -282,6 +308,8 @@ pub struct Packer<'a> {
     hurries: bool,
     /// Something was packed that is not.
     is_patient: bool,
+    /// Nobody is woken.
+    is_quiet: bool,
 }
 
 impl Packer<'_> {
@@ -338,7 +366,7 @@ impl Packer<'_> {
         self.hurries = true;
         let state = self.state();
         if state.closed {
-            return Position { lane, pushed: u64::MAX };
+            return Position::nowhere();
         }
         let queue = &mut state.lanes[usize::from(lane.0)];
         state.bytes += queue.push(sizes, header, head, body);
@@ -369,11 +397,11 @@ impl Packer<'_> {
 impl Drop for Packer<'_> {
     #[inline]
     fn drop(&mut self) {
-        let (hurries, is_patient) = (self.hurries, self.is_patient && !self.hurries);
+        let (hurries, is_patient, is_quiet) = (self.hurries, self.is_patient && !self.hurries, self.is_quiet);
         let state = self.state();
         state.patient &= !hurries;
         // Told once of what is in no hurry, it looks for it by itself.
-        let wake = state.writer_waits && state.bytes > 0 && !state.patient;
+        let wake = state.writer_waits && state.bytes > 0 && !state.patient && !is_quiet;
         if wake {
             state.writer_waits = false;
             state.patient = is_patient;

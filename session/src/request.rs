@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::cbor::{from_cbor, to_cbor};
 use crate::hello::{CallHead, Failure};
-use crate::outbox::{Outbox, Position};
+use crate::outbox::{Packer, Position};
 use crate::record::{CRITICAL, FAILURE, Header, Record};
 use crate::shared::WAIT_MAX;
 use crate::{Error, Result};
@@ -87,9 +87,8 @@ pub(crate) fn call_head(request: &Request<'_>) -> Vec<u8> {
 }
 
 /// Packs a call. `head` is what [`call_head`] gave.
-pub(crate) fn pack_call(outbox: &Outbox, number: u32, head: &[u8], request: Request<'_>) -> Position {
+pub(crate) fn pack_call(mut packer: Packer<'_>, number: u32, head: &[u8], request: Request<'_>) -> Position {
     let header = Header { service: request.service, verb: request.verb, flags: CRITICAL, call: number };
-    let mut packer = outbox.pack();
     let lane = packer.lane(request.key);
     packer.push_at(lane, header, request.head.unwrap_or(&[head]), &request.body)
 }

@@ -48,7 +48,7 @@ impl Restore<'_> {
         self.shared.calls().enter_always(number, deadline, Waiter::Callback(Box::new(settle)));
         self.shared.deadlines.notify_one();
         self.numbers.push(number);
-        pack_call(self.outbox, number, &call_head(&request), request);
+        pack_call(self.outbox.pack(), number, &call_head(&request), request);
     }
 }
 

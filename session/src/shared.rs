@@ -1,6 +1,6 @@
 //! What the handles of a client's session and its driver share.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -63,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) flushes: Semaphore,
     /// Where it runs.
     pub(crate) runtime: Handle,
+    /// The thread that wakes the writer once its runtime has turned; 0: none.
+    pub(crate) turning: AtomicUsize,
 }
 
 impl Shared {
@@ -106,22 +108,40 @@ impl Shared {
         pack: impl FnOnce(&Outbox) -> Position,
     ) -> std::result::Result<(), (Error, Waiter)> {
         let mut calls = self.calls();
-        // Whoever ends the session closes the outbox first and then settles the calls there are, under this lock.
-        if self.outbox.pack().is_closed() {
-            return Err((self.end(), waiter));
-        }
         let deadline = after(now_or_std(), deadline);
         let first = calls.next_deadline().is_none_or(|next| deadline < next);
         if let Err(waiter) = calls.enter(number, deadline, waiter) {
             return Err((Error::Calls { max: self.options.limits.calls_max }, waiter));
         }
         let position = pack(&self.outbox);
+        // Whoever ends the session closes the outbox first and then settles the calls there are, under this lock.
+        if position == Position::nowhere()
+            && let Some(taken) = calls.take(number)
+        {
+            return Err((self.end(), taken.waiter));
+        }
         calls.packed(number, position);
         drop(calls);
         if first {
             self.deadlines.notify_one();
         }
         Ok(())
+    }
+
+    /// Wakes the writer once the runtime that this is called from has polled what it polls now: what the caller asks for
+    /// until then travels in one block, and the other end wakes once for it. At once where there is no runtime.
+    pub(crate) fn wake_in_turn(self: &Arc<Self>) {
+        let here = this_thread();
+        let Ok(runtime) = Handle::try_current() else { return self.outbox.wake() };
+        match self.turning.compare_exchange(0, here, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {
+                let turn = Turn(self.clone());
+                runtime.spawn(async move { drop(turn) });
+            }
+            Err(thread) if thread == here => {}
+            // It may be held up there: nothing waits for another thread.
+            Err(_) => self.outbox.wake(),
+        }
     }
 
     /// Why nothing can be sent any more.
@@ -135,6 +155,22 @@ impl Shared {
     pub(crate) fn number(&self) -> Result<u32> {
         self.calls().number().ok_or(Error::Calls { max: u32::MAX as usize })
     }
+}
+
+/// Wakes the writer when it is dropped, also by a runtime that ends.
+struct Turn(Arc<Shared>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.turning.store(0, Ordering::Release);
+        self.0.outbox.wake();
+    }
+}
+
+/// Tells threads apart; never 0.
+fn this_thread() -> usize {
+    thread_local!(static HERE: u8 = const { 0 });
+    HERE.with(|here| std::ptr::from_ref(here).addr())
 }
 
 /// The runtime's clock where there is one (so that tests can turn it), else the system's: callers need no runtime.

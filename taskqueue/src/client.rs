@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -140,7 +141,7 @@ impl Tasks {
     ) -> Result<A> {
         let request = Request::new(SERVICE, verb, queue.as_str().as_bytes(), to_cbor(ask), CALL);
         let reply = self.session.call(request).await.map_err(error_of)?;
-        from_value(&reply.body).map_err(|error| unreadable(&error.why))
+        from_value(&reply.body).map_err(|error| unreadable(&error.why).into())
     }
 
     /// The same until the answer is known.
@@ -196,6 +197,8 @@ impl Shared {
 impl Consumer for Shared {
     fn records(&self, run: Run<'_>) {
         let mut released: Vec<(u32, ResourceName, TaskId)> = Vec::new();
+        // Woken once all is there: who is woken at the first record would find little to do, and sleep again.
+        let mut wakers: Vec<Waker> = Vec::new();
         for record in run {
             let number = record.header.call;
             match record.header.verb {
@@ -203,7 +206,7 @@ impl Consumer for Shared {
                     // Nothing comes behind it.
                     let wait = self.waits.lock().remove(&number);
                     if let Some(wait) = wait
-                        && let Some(task) = wait.end_by(&record)
+                        && let Some(task) = wait.end_by(&record, &mut wakers)
                     {
                         released.push((number, wait.queue.clone(), task));
                     }
@@ -215,7 +218,7 @@ impl Consumer for Shared {
                 }
                 verb::ASSIGN | verb::RECALL | verb::DISMISSED => {
                     if let Some(desk) = self.desks.find(number) {
-                        desk.receive(&record);
+                        desk.receive(&record, &mut wakers);
                     }
                 }
                 verb::HOW_FAR => self.long_calls.told(&record),
@@ -226,6 +229,7 @@ impl Consumer for Shared {
             let tasks: Vec<_> = run.iter().map(|(.., task)| *task).collect();
             self.release(run[0].0, &run[0].1, &tasks);
         }
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn restore(&self, restore: &mut Restore<'_>) {
@@ -253,7 +257,7 @@ pub(crate) async fn connected(session: &Session) -> Result<()> {
 }
 
 /// What the server has sent does not hold together.
-pub(crate) fn unreadable(what: &str) -> Error {
+pub(crate) fn unreadable(what: &str) -> SessionError {
     let why = format!("what it said of a queue does not hold together: {what}");
-    Error::Session(SessionError::Protocol { peer: "the server".into(), why })
+    SessionError::Protocol { peer: "the server".into(), why }
 }

@@ -26,9 +26,11 @@ mod timeouts;
 mod worker;
 mod workers;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+use foldhash::{HashMap, HashMapExt};
 
 pub(crate) use check::{CODE_BYTES_MAX, MESSAGE_BYTES_MAX, check_config, without_details};
 pub(crate) use matching::TAG_SETS_MAX;
@@ -199,7 +201,7 @@ impl Scheduler {
             Input::Cancel { asker, task, owner } => self.cancel(now, asker, task, owner.as_deref(), out),
             Input::Abandon { asker, task } => self.abandon(now, asker, task, out),
             Input::Gone { connection } => self.gone(now, connection, out),
-            Input::Join { asker, worker, held } => self.join(now, asker, worker, &held, out),
+            Input::Join { asker, worker, held } => self.join(now, asker, *worker, &held, out),
             Input::Renew { worker } => self.renew(now, worker),
             Input::Cut { worker, connection } => self.cut(worker, connection),
             Input::Drain { worker } => self.drain(now, worker, out),
@@ -211,7 +213,7 @@ impl Scheduler {
             Input::Progress { worker, attempt, data } => self.progress(now, worker, attempt, data, out),
             Input::RetryDead { asker, task, as_task } => self.retry_dead(now, asker, task, as_task, out),
             Input::DropDead { asker, task } => self.drop_dead(asker, task, out),
-            Input::Alter(config) => self.config = config,
+            Input::Alter(config) => self.config = *config,
         }
     }
 

@@ -362,7 +362,7 @@ impl Shell {
     }
 
     pub(crate) fn alter(&self, config: QueueConfig) {
-        self.tell(vec![Input::Alter(config)]);
+        self.tell(vec![Input::Alter(config.into())]);
     }
 
     /// Nothing more comes of it.
@@ -471,13 +471,14 @@ impl Queue for Shell {
 
     fn tell(&self, inputs: Vec<Input>) {
         let mut state = self.lock();
-        let (mut taken, mut refused) = (Vec::with_capacity(inputs.len()), Vec::new());
-        for input in inputs {
-            match self.refusal(&state, &input) {
-                None => taken.push(input),
-                Some(why) => refused.extend(input.asker().map(|to| Effect::Answer { to, answer: Err(why) })),
-            }
-        }
+        let mut refused = Vec::new();
+        let mut taken = inputs;
+        taken.retain(|input| {
+            let why = self.refusal(&state, input);
+            let is_taken = why.is_none();
+            refused.extend(why.zip(input.asker()).map(|(why, to)| Effect::Answer { to, answer: Err(why) }));
+            is_taken
+        });
         if !refused.is_empty() {
             // They tell of nothing that waits to be stored.
             state.outgoing.extend(refused);

@@ -1,8 +1,8 @@
 //! One session's side of the task queue: which record is for whom in this folder.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashMapExt};
 use sinew_session::{Attachment, CRITICAL, Failure, Lane, Link, Operation, Record, Resource, ResourceName, Run};
 
 use super::Shared;

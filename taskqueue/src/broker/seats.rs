@@ -1,10 +1,11 @@
 //! Who hears what queues say: a seat for each session, with the calls that are to be answered and the waits and memberships
 //! that stand. It lives through cuts, as long as the session.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
+use foldhash::{HashMap, HashMapExt};
 use sinew_session::{FAILURE, Failure, Header, Lane, Link, Packer, REPLY, ResourceName, to_cbor};
 
 use crate::protocol::{AcceptedHead, AssignHead, SERVICE, ending_head, failure_of, joined_head, recall_head, verb};

@@ -1,5 +1,7 @@
 //! Tasks that are submitted, waited for, given up, cancelled.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use sinew_session::{Failure, Lane, Record};
 
@@ -34,7 +36,7 @@ impl TaskAttachment {
             fingerprint: 0,
         };
         let elsewhere = again.is_some_and(|epoch| epoch != self.link.epoch());
-        let input = Input::Submit { asker: self.asker(record.header.call), spec };
+        let input = Input::Submit { asker: self.asker(record.header.call), spec: Arc::new(spec) };
         self.gather(queue, Told { input, required, elsewhere });
         Ok(())
     }

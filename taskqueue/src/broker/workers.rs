@@ -26,7 +26,7 @@ impl TaskAttachment {
         })?;
         let (asker, owner) = (self.asker(record.header.call), self.owner.clone());
         let worker = WorkerSpec { id, owner, name: member.name.into(), tags: member.tags, credit };
-        self.gather(queue, Input::Join { asker, worker, held: read_held(record.body()).collect() });
+        self.gather(queue, Input::Join { asker, worker: worker.into(), held: read_held(record.body()).collect() });
         Ok(())
     }
 

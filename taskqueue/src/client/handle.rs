@@ -32,6 +32,10 @@ impl TaskHandle {
         Self { tasks: tasks.clone(), wait: wait.clone() }
     }
 
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
     /// Waits no more, and nobody need be told.
     pub(super) fn forget(self) {
         self.tasks.shared.forget(&self.wait);

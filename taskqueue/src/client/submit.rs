@@ -1,14 +1,15 @@
 //! Submitting tasks: with how they are to be done, until it is known that they were accepted.
 
-use std::future::{Future, IntoFuture};
+use std::future::{Future, IntoFuture, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sinew_session::{Error as SessionError, Request, ResourceName};
+use sinew_session::{Error as SessionError, Request, ResourceName, Session};
 
 use super::handle::TaskHandle;
-use super::wait::Wait;
+use super::wait::{Heard, Wait};
 use super::{FOR_EVER, TaskQueue, connected, unreadable};
 use crate::protocol::{AcceptedHead, SERVICE, SubmitHead, error_of, task_head, verb};
 use crate::{Backoff, Error, Level, Outcome, Result, TaskId, TaskOptions};
@@ -173,32 +174,84 @@ impl Submission {
     /// `NotDone` with how it ended where it was not done, `NoWorkers` where nobody could do it, and as awaiting it and its
     /// handle. Dropping the future cancels the task, unless it is detached.
     pub async fn run(self) -> Result<Bytes> {
-        self.send(true).await?.result().await
-    }
-
-    /// Sends it until the answer is known, which may come with the outcome where that is what is waited for.
-    async fn send(self, patient: bool) -> Result<TaskHandle> {
-        let Self { queue, payload, options, required, task } = self;
-        let (tasks, name) = (&queue.tasks, &queue.name);
-        let session = &tasks.session;
-        session.room().await?;
-        let task = task.unwrap_or_else(|| tasks.shared.task());
-        let wait = Wait::new(session.number()?, name.clone(), task, true);
-        let mut head = SubmitHead { queue: name.as_str(), task, required, again: None, patient, options };
-        let handle = TaskHandle::begin(tasks, &wait);
+        let mut sending = self.begin(true).await?;
         loop {
-            let (encoded, epoch) = (head.encode(), session.epoch());
-            let pieces: [&[u8]; 1] = [&encoded];
-            let request = Request::new(SERVICE, verb::SUBMIT, name.as_str().as_bytes(), payload.clone(), FOR_EVER);
-            let seen = wait.clone();
-            let request = Request { number: Some(wait.number), head: Some(&pieces), ..request };
-            match session.call_seen(request, move |reply| seen.accept(reply)).await {
-                // It may be accepted already, so only the answer will do.
-                Err(SessionError::OutcomeUnknown) => drop(head.again.get_or_insert(epoch)),
-                Err(SessionError::Disconnected { .. }) if head.again.is_some() => connected(session).await?,
-                reply => return handle.begun(reply),
+            let head = sending.head();
+            let (pieces, seen): ([&[u8]; 1], _) = ([&head], sending.wait.clone());
+            sending.session().cast_in_turn(sending.request(&pieces), move |reply| seen.answered(reply));
+            match poll_fn(|cx| sending.wait.poll_heard(cx)).await {
+                Heard::Outcome(outcome) => return outcome?.done(&sending.wait.queue, sending.wait.task()),
+                Heard::Unanswered(error) => sending = sending.unanswered(error).await?,
             }
         }
+    }
+
+    /// Sends it until the answer is known.
+    async fn send(self) -> Result<TaskHandle> {
+        let mut sending = self.begin(false).await?;
+        loop {
+            let head = sending.head();
+            let (pieces, seen): ([&[u8]; 1], _) = ([&head], sending.wait.clone());
+            let accept = move |reply: &sinew_session::Result<_>| seen.accept(reply);
+            match sending.session().call_seen(sending.request(&pieces), accept).await {
+                Ok(reply) => return sending.handle.begun(Ok(reply)),
+                Err(error) => sending = sending.unanswered(error).await?,
+            }
+        }
+    }
+
+    async fn begin(self, patient: bool) -> Result<Sending> {
+        let Self { queue: TaskQueue { tasks, name }, payload, options, required, task } = self;
+        tasks.session.room().await?;
+        let task = task.unwrap_or_else(|| tasks.shared.task());
+        let wait = Wait::new(tasks.session.number()?, name, task, true);
+        let handle = TaskHandle::begin(&tasks, &wait);
+        Ok(Sending { wait, handle, payload, options, required, patient, epoch: 0, again: None })
+    }
+}
+
+/// A task on its way to the server.
+struct Sending {
+    wait: Arc<Wait>,
+    handle: TaskHandle,
+    payload: Bytes,
+    options: TaskOptions,
+    required: Option<Level>,
+    patient: bool,
+    /// Of the server that it was sent to last.
+    epoch: u64,
+    /// It may have been sent before, to the server of this epoch.
+    again: Option<u64>,
+}
+
+impl Sending {
+    fn session(&self) -> &Session {
+        &self.handle.tasks().session
+    }
+
+    /// The head of its request as it goes out now.
+    fn head(&mut self) -> Vec<u8> {
+        self.epoch = self.session().epoch();
+        let Self { required, patient, again, .. } = *self;
+        let (queue, task, options) = (self.wait.queue.as_str(), self.wait.task(), self.options.clone());
+        SubmitHead { queue, task, required, again, patient, options }.encode()
+    }
+
+    fn request<'a>(&'a self, head: &'a [&'a [u8]]) -> Request<'a> {
+        let key = self.wait.queue.as_str().as_bytes();
+        let request = Request::new(SERVICE, verb::SUBMIT, key, self.payload.clone(), FOR_EVER);
+        Request { number: Some(self.wait.number), head: Some(head), ..request }
+    }
+
+    /// It was not answered: it is sent again where that is right.
+    async fn unanswered(mut self, error: SessionError) -> Result<Self> {
+        match error {
+            // It may be accepted already, so only the answer will do.
+            SessionError::OutcomeUnknown => drop(self.again.get_or_insert(self.epoch)),
+            SessionError::Disconnected { .. } if self.again.is_some() => connected(self.session()).await?,
+            error => return Err(self.handle.refused(error)),
+        }
+        Ok(self)
     }
 }
 
@@ -213,25 +266,27 @@ impl IntoFuture for Submission {
     type IntoFuture = Pin<Box<dyn Future<Output = Result<TaskHandle>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.send(false))
+        Box::pin(self.send())
     }
 }
 
 impl TaskHandle {
     /// What came of asking for it.
     fn begun(self, reply: sinew_session::Result<sinew_session::Reply>) -> Result<Self> {
-        let read = reply.map_err(error_of).and_then(|reply| {
-            AcceptedHead::read(&reply.head).map(drop).ok_or_else(|| unreadable("its answer to a task"))
-        });
-        match read {
-            Ok(()) => Ok(self),
-            Err(error) => {
-                // There is nothing to give up, where the server has answered.
-                if !matches!(error, Error::Session(_)) {
-                    self.forget();
-                }
-                Err(error)
-            }
+        match reply {
+            Ok(reply) if AcceptedHead::read(&reply.head).is_some() => Ok(self),
+            Ok(_) => Err(unreadable("its answer to a task").into()),
+            Err(error) => Err(self.refused(error)),
         }
+    }
+
+    /// It is not waited for: why.
+    fn refused(self, error: SessionError) -> Error {
+        let error = error_of(error);
+        // There is nothing to give up, where the server has answered.
+        if !matches!(error, Error::Session(_)) {
+            self.forget();
+        }
+        error
     }
 }

@@ -33,8 +33,18 @@ struct State {
     releases: bool,
     progress: VecDeque<Bytes>,
     outcome: Option<Result<Outcome>>,
+    /// Why who submits it has no answer.
+    unanswered: Option<SessionError>,
     end_waker: Option<Waker>,
     progress_waker: Option<Waker>,
+}
+
+/// What who submits a task for its outcome hears of it.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Outcome(Result<Outcome>),
+    /// The submission has no answer, and why.
+    Unanswered(SessionError),
 }
 
 /// Waits that were given up, by number, until the server knows.
@@ -55,6 +65,7 @@ impl Wait {
             releases,
             progress: VecDeque::new(),
             outcome: None,
+            unanswered: None,
             end_waker: None,
             progress_waker: None,
         };
@@ -75,6 +86,35 @@ impl Wait {
             let mut state = self.lock();
             (state.task, state.accepted) = (accepted.task, Some(accepted));
         }
+    }
+
+    /// The same where the outcome is what is waited for: nobody is woken because it was accepted.
+    pub(crate) fn answered(&self, reply: sinew_session::Result<Reply>) {
+        self.accept(&reply);
+        let mut state = self.lock();
+        let unanswered = match reply {
+            Ok(_) if state.accepted.is_some() => return,
+            Ok(_) => unreadable("its answer to a task"),
+            Err(error) => error,
+        };
+        state.unanswered = Some(unanswered);
+        let waker = state.end_waker.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<Heard> {
+        let mut state = self.lock();
+        if let Some(outcome) = state.outcome.clone() {
+            return Poll::Ready(Heard::Outcome(outcome));
+        }
+        if let Some(error) = state.unanswered.take() {
+            return Poll::Ready(Heard::Unanswered(error));
+        }
+        if !state.end_waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            state.end_waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     pub(crate) fn level(&self) -> Level {
@@ -101,24 +141,23 @@ impl Wait {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// What the server says last of it. Gives the task if its outcome need not be kept.
-    pub(crate) fn end_by(&self, record: &Record<'_>) -> Option<TaskId> {
-        let releases = record.header.verb == verb::ENDED && self.lock().releases;
-        self.end(if record.header.verb == verb::ENDED {
-            let ending = read_ending(record.head()).ok_or_else(|| unreadable("how a task ended"));
+    /// What the server says last of it. Gives the task if its outcome need not be kept, and whom to wake.
+    pub(crate) fn end_by(&self, record: &Record<'_>, wakers: &mut Vec<Waker>) -> Option<TaskId> {
+        let has_ended = record.header.verb == verb::ENDED;
+        let outcome = if has_ended {
+            let ending = read_ending(record.head()).ok_or_else(|| unreadable("how a task ended").into());
             ending.map(|ending| Outcome { ending, body: record.body_shared() })
         } else {
             Err(failure(record))
-        });
-        releases.then(|| self.task())
+        };
+        let mut state = self.lock();
+        wakers.extend(state.end(outcome));
+        (has_ended && state.releases).then_some(state.task)
     }
 
     pub(crate) fn end(&self, outcome: Result<Outcome>) {
-        let mut state = self.lock();
-        state.outcome.get_or_insert(outcome);
-        let wakers = [state.end_waker.take(), state.progress_waker.take()];
-        drop(state);
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        let wakers: Vec<_> = self.lock().end(outcome).collect();
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -159,6 +198,14 @@ pub(crate) fn failure(record: &Record<'_>) -> Error {
     debug_assert_eq!(record.header.flags & FAILURE, 0, "a reply goes to its call");
     let failure = from_cbor(record.body()).unwrap_or_else(|error| Failure::new("unreadable", error.to_string()));
     error_of(SessionError::Failed(failure))
+}
+
+impl State {
+    /// How it ended, unless that is known. Gives whom to wake, with no lock held.
+    fn end(&mut self, outcome: Result<Outcome>) -> impl Iterator<Item = Waker> + use<> {
+        self.outcome.get_or_insert(outcome);
+        [self.end_waker.take(), self.progress_waker.take()].into_iter().flatten()
+    }
 }
 
 impl Abandonments {

@@ -131,7 +131,7 @@ fn spec(number: u64, payload: impl Into<Bytes>, options: TaskOptions) -> Spec {
 }
 
 fn submit(number: u64, payload: impl Into<Bytes>, options: TaskOptions) -> Input {
-    Input::Submit { asker: client(1, number as u32), spec: spec(number, payload, options) }
+    Input::Submit { asker: client(1, number as u32), spec: spec(number, payload, options).into() }
 }
 
 fn waits() -> TaskOptions {
@@ -140,7 +140,7 @@ fn waits() -> TaskOptions {
 
 fn join(number: u64, credit: u32) -> Input {
     let worker = WorkerSpec { id: worker(number), owner: "bob".into(), name: "w".into(), tags: vec![], credit };
-    Input::Join { asker: client(100 + number, 1), worker, held: vec![] }
+    Input::Join { asker: client(100 + number, 1), worker: worker.into(), held: vec![] }
 }
 
 fn done(number: u64, attempt: u32, by: u64, result: &str) -> Input {

@@ -12,6 +12,19 @@ use super::{
 use crate::planted::is_planted;
 use crate::{Ending, WorkerId};
 
+/// The payload is not kept any longer.
+fn without_payload(mut spec: Arc<Spec>) -> Arc<Spec> {
+    match Arc::get_mut(&mut spec) {
+        Some(spec) => spec.payload = Bytes::new(),
+        // It is a dead letter, or on its way to somebody.
+        None => {
+            let (options, owner) = (spec.options.clone(), spec.owner.clone());
+            spec = Arc::new(Spec { payload: Bytes::new(), options, owner, ..*spec });
+        }
+    }
+    spec
+}
+
 /// What is known of a task when it ends.
 struct Past {
     spec: Arc<Spec>,
@@ -221,9 +234,7 @@ impl Scheduler {
     fn keep(&mut self, past: Past, outcome: Arc<Outcome>, at: Moment) {
         let Past { spec, sequence, number, spent, detached } = past;
         let id = spec.id;
-        // The payload is not kept any longer.
-        let spec =
-            Arc::new(Spec { payload: Bytes::new(), options: spec.options.clone(), owner: spec.owner.clone(), ..*spec });
+        let spec = without_payload(spec);
         if let Some(key) = &spec.options.idempotency_key {
             self.keys.insert((spec.owner.clone(), key.as_str().into()), id);
         }

@@ -4,7 +4,9 @@
 //! one offer. A class knows the offers that satisfy it, so that nothing is compared while tasks are handed out.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use foldhash::HashMap;
 
 use crate::planted::is_planted;
 use crate::{TaskId, WorkerId};

@@ -1,7 +1,9 @@
 //! Tasks that have ended and are still known: outcomes that can be fetched, and dead letters.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use super::Spec;
 use super::task::stored_bytes;

@@ -86,7 +86,7 @@ pub enum Input {
         /// Who asks; the outcome goes to the same.
         asker: Asker,
         /// What.
-        spec: Spec,
+        spec: Arc<Spec>,
     },
     /// Somebody wants to hear of a task that was submitted before; answered by `Accepted`, or by why not.
     Attach {
@@ -140,7 +140,7 @@ pub enum Input {
         /// Who asks; tasks are handed to the same.
         asker: Asker,
         /// What it can do.
-        worker: WorkerSpec,
+        worker: Box<WorkerSpec>,
         /// What it has.
         held: Vec<Attempt>,
     },
@@ -213,7 +213,7 @@ pub enum Input {
         task: TaskId,
     },
     /// The queue is to be otherwise.
-    Alter(QueueConfig),
+    Alter(Box<QueueConfig>),
 }
 
 impl Input {

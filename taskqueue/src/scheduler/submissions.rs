@@ -9,8 +9,8 @@ use crate::{Ending, Error, Moment, Outcome, Result, TaskId};
 pub(super) const WAITERS_MAX: usize = 1_024;
 
 impl Scheduler {
-    pub(super) fn submit(&mut self, now: Moment, asker: Asker, mut spec: Spec, out: &mut Output) {
-        match self.judge(now, &mut spec) {
+    pub(super) fn submit(&mut self, now: Moment, asker: Asker, mut spec: Arc<Spec>, out: &mut Output) {
+        match self.judge(now, Arc::make_mut(&mut spec)) {
             Err(error) => out.answer(asker, Err(error)),
             Ok(Some(there)) => self.hear(asker, there, out),
             Ok(None) => {
@@ -22,10 +22,10 @@ impl Scheduler {
         }
     }
 
-    fn accept(&mut self, now: Moment, mut spec: Spec, out: &mut Output) {
-        spec.submitted = now;
+    fn accept(&mut self, now: Moment, mut spec: Arc<Spec>, out: &mut Output) {
+        Arc::make_mut(&mut spec).submitted = now;
         self.counts.accepted += 1;
-        self.change(out, Record::Accepted { spec: Arc::new(spec), sequence: self.sequence });
+        self.change(out, Record::Accepted { spec, sequence: self.sequence });
     }
 
     /// Whether it can be taken; or the task that it is already.
@@ -215,7 +215,7 @@ impl Scheduler {
             Err(error) => out.answer(asker, Err(error)),
             Ok(Some(_)) => out.answer(asker, Err(self.taken("this id".into()))),
             Ok(None) => {
-                self.accept(now, spec, out);
+                self.accept(now, Arc::new(spec), out);
                 self.change(out, Record::DeadDropped { task: id });
                 out.answer(asker, Ok(Answer::Accepted { task: as_task, duplicate: false }));
             }

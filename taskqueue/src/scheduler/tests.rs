@@ -109,7 +109,7 @@ impl Bench {
     }
 
     fn submit_from(&mut self, asker: Asker, number: u64, options: TaskOptions) -> Vec<Effect> {
-        self.tell(Input::Submit { asker, spec: spec(number, options) })
+        self.tell(Input::Submit { asker, spec: spec(number, options).into() })
     }
 
     fn attach(&mut self, asker: Asker, of: u64) -> Vec<Effect> {
@@ -135,7 +135,7 @@ impl Bench {
     fn join_from(&mut self, asker: Asker, number: u64, credit: u32, tags: &[&str], held: Vec<Attempt>) -> Vec<Effect> {
         let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
         let spec = WorkerSpec { id: worker(number), owner: "bob".into(), name: "w".into(), tags, credit };
-        self.tell(Input::Join { asker, worker: spec, held })
+        self.tell(Input::Join { asker, worker: spec.into(), held })
     }
 
     fn cut(&mut self, number: u64) -> Vec<Effect> {

@@ -18,13 +18,13 @@ impl World {
         let options = TaskOptions { priority, queueing: true, ..TaskOptions::default() };
         let (id, owner, payload) = (TaskId::of(3_000, number), "calm".into(), Plan::quick().payload());
         let spec = Spec { id, owner, submitted: Moment::default(), options, payload, fingerprint: 0 };
-        self.ask(|asker| Input::Submit { asker, spec });
+        self.ask(|asker| Input::Submit { asker, spec: spec.into() });
     }
 
     fn join_calmly(&mut self, number: u64, credit: u32) -> WorkerId {
         let id = WorkerId::of(4_000, number);
         let worker = WorkerSpec { id, owner: "calm".into(), name: "calm".into(), tags: Vec::new(), credit };
-        self.ask(|asker| Input::Join { asker, worker, held: Vec::new() });
+        self.ask(|asker| Input::Join { asker, worker: worker.into(), held: Vec::new() });
         id
     }
 

@@ -106,7 +106,7 @@ impl World {
         let mine = client.mine.get_mut(&id).expect("it is its own");
         mine.call = asker.call;
         let (connection, spec) = (client.connection, mine.spec.clone());
-        self.send(connection, Input::Submit { asker, spec });
+        self.send(connection, Input::Submit { asker, spec: spec.into() });
     }
 
     /// It cancels or detaches one.

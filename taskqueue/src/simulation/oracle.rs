@@ -111,7 +111,7 @@ impl Oracle {
         match input {
             Input::Submit { asker, spec } => {
                 self.tasks.entry(spec.id).or_insert_with(|| Seen { told_at: now, ..Seen::default() });
-                self.submissions.insert(*asker, spec.clone());
+                self.submissions.insert(*asker, (**spec).clone());
             }
             Input::Cancel { asker, task, .. } => {
                 self.tasks.entry(*task).or_default().cancel_told = true;

@@ -63,7 +63,7 @@ impl World {
         let held: BTreeSet<Attempt> = worker.running.keys().chain(worker.unsettled.keys()).copied().collect();
         let asker = Asker { connection, call: worker.call };
         let (spec, again) = (worker.spec.clone(), worker.unsettled.keys().copied().collect::<Vec<_>>());
-        self.send(Some(connection), Input::Join { asker, worker: spec, held: held.into_iter().collect() });
+        self.send(Some(connection), Input::Join { asker, worker: spec.into(), held: held.into_iter().collect() });
         again.into_iter().for_each(|attempt| self.worker_sends(at, attempt));
     }
 

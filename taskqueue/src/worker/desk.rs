@@ -157,16 +157,16 @@ impl Desk {
         Request { number: Some(self.number), head: Some(head), ..request }
     }
 
-    /// A record for it has come.
-    pub(crate) fn receive(self: &Arc<Self>, record: &Record<'_>) {
+    /// A record for it has come. Gives whom to wake once no more are there.
+    pub(crate) fn receive(self: &Arc<Self>, record: &Record<'_>, wakers: &mut Vec<Waker>) {
         match record.header.verb {
             verb::ASSIGN => match AssignHead::read(record.head()) {
-                Some(head) => self.assigned(head, record.body_shared()),
-                None => self.end(unreadable("a task that was assigned")),
+                Some(head) => wakers.extend(self.assigned(head, record.body_shared())),
+                None => self.end(unreadable("a task that was assigned").into()),
             },
             verb::RECALL => match read_recall(record.head()) {
                 Some((attempt, why)) => self.recalled(attempt, why),
-                None => self.end(unreadable("a task that was taken back")),
+                None => self.end(unreadable("a task that was taken back").into()),
             },
             verb::DISMISSED => match failure(record) {
                 Error::LeaseOver { .. } | Error::UnknownWorker { .. } => self.join_again(),
@@ -176,15 +176,16 @@ impl Desk {
         }
     }
 
-    fn assigned(self: &Arc<Self>, head: AssignHead, payload: Bytes) {
+    fn assigned(self: &Arc<Self>, head: AssignHead, payload: Bytes) -> Option<Waker> {
         let mut state = self.lock();
         state.held.insert(head.attempt, Held::default());
         state.waiting.push_back((head, payload));
-        let hands_back = state.draining;
-        wake(state);
+        let (hands_back, waker) = (state.draining, state.waker.take());
+        drop(state);
         if hands_back {
             self.hand_waiting_back();
         }
+        waker
     }
 
     fn recalled(&self, attempt: Attempt, why: Recalled) {
@@ -246,7 +247,7 @@ impl Desk {
     /// It has joined. To be called where the answer arrives: a cut after it must find it confirmed.
     fn confirm(self: &Arc<Self>, reply: &Reply) {
         let Some((lease, credit)) = read_joined(&reply.head) else {
-            return self.end(unreadable("its answer to a worker"));
+            return self.end(unreadable("its answer to a worker").into());
         };
         let Some(session) = self.session() else { return };
         let mut state = self.lock();

@@ -57,7 +57,7 @@ impl Desk {
         let request = Request::new(SERVICE, verb::REPORT, self.key(), body, FOR_EVER);
         // Weak: an answer that is awaited keeps no worker.
         let desk = Arc::downgrade(self);
-        session.cast(Request { head: Some(&pieces), ..request }, move |reply| {
+        session.cast_in_turn(Request { head: Some(&pieces), ..request }, move |reply| {
             if let Some(desk) = desk.upgrade() {
                 desk.reported(attempt, &reply);
             }

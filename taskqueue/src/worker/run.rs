@@ -1,11 +1,11 @@
 //! A worker that gives each task to a handler, on a tokio task of its own.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::{HashMap, HashMapExt};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::{Desk, Job, TaskError, Worker};

@@ -91,7 +91,7 @@ fn a_task_an_attempt_and_an_outcome_are_there_after_a_kill() {
     // The worker comes back with what it has, and reports it.
     let (asker, held) = (client(101, 1), vec![Attempt { task: task(2), number: 1 }]);
     let spec = WorkerSpec { id: worker(1), owner: "bob".into(), name: "w".into(), tags: vec![], credit: 2 };
-    bench.tell(Input::Join { asker, worker: spec, held });
+    bench.tell(Input::Join { asker, worker: spec.into(), held });
     bench.tell(done(2, 1, 1, "after all"));
     bench.round();
     let settled = bench.heard.answer(client(101, 1_002));

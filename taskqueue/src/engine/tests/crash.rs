@@ -113,7 +113,7 @@ fn keys_are_known(queue: &StoredQueue, disk: &SimulatedDisk) -> Result<(), Strin
     for (call, (key, (_, known))) in (0..).zip(keys) {
         let options = TaskOptions { idempotency_key: Some(key.clone()), ..waits() };
         let spec = spec(1_000_000 + u64::from(call), key.clone(), options);
-        queue.shell.tell(vec![Input::Submit { asker: client(77, call), spec }]);
+        queue.shell.tell(vec![Input::Submit { asker: client(77, call), spec: spec.into() }]);
         let answer = answer(call);
         if !matches!(&answer, Some(Ok(Answer::Accepted { task, duplicate: true })) if *task == known) {
             return Err(format!("key {key} is {known}'s, and the answer {answer:?}"));

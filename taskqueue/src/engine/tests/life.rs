@@ -173,7 +173,7 @@ impl Living {
                 None => vec![self.tasks as u8; self.dice.below(400)],
             };
             let spec = Spec { id, ..spec(0, payload, options) };
-            Input::Submit { asker, spec }
+            Input::Submit { asker, spec: spec.into() }
         });
         let inputs = inputs.collect();
         self.tell(inputs);

@@ -104,7 +104,7 @@ fn workers_that_cannot_be() {
     assert_eq!(refusal(&bench.join(2, 1, &[])), full);
     assert!(answer(&bench.join(1, 5, &["a"])).is_ok(), "the same may join anew");
     let hers = WorkerSpec { id: worker(1), owner: "eve".into(), name: "".into(), tags: Vec::new(), credit: 1 };
-    let refused = refusal(&bench.tell(Input::Join { asker: client(1), worker: hers, held: Vec::new() }));
+    let refused = refusal(&bench.tell(Input::Join { asker: client(1), worker: hers.into(), held: Vec::new() }));
     assert_eq!(refused, cannot(&format!("worker {} is somebody else's; draw another id", worker(1))));
 }
 

@@ -84,7 +84,7 @@ fn only_its_own_or_who_may_manage() {
     assert_eq!(refusal(&bench.tell(Input::Attach { asker, task, owner: other })), refused);
     let spec = Spec { owner: "eve".into(), ..spec(1, queueing()) };
     let taken = "queue `q` has another task with this id; choose another one";
-    assert_eq!(refusal(&bench.tell(Input::Submit { asker, spec })), taken);
+    assert_eq!(refusal(&bench.tell(Input::Submit { asker, spec: spec.into() })), taken);
     assert!(answer(&bench.tell(Input::Cancel { asker: Some(asker), task, owner: None })).is_ok());
 }
 

@@ -62,7 +62,7 @@ fn of_a_task_that_has_ended_and_of_none() {
 #[test]
 fn who_goes_before_it_is_counted_up_to_a_bound() {
     let mut bench = Bench::new();
-    let submit = |number| Input::Submit { asker: client(number), spec: spec(number, queueing()) };
+    let submit = |number| Input::Submit { asker: client(number), spec: spec(number, queueing()).into() };
     let count = crate::scheduler::look::BEHIND_MAX as u64 + 10;
     bench.join(1, 1, &[]);
     bench.tell_all((0..=count + 1).map(submit).collect());

@@ -48,9 +48,9 @@ fn the_same_key_with_another_payload_or_of_somebody_else() {
     bench.submit(1, keyed("k"));
     let other = Spec { payload: "other".into(), ..spec(2, keyed("k")) };
     let taken = "queue `q` has another task with idempotency key `k` and another payload; choose another one";
-    assert_eq!(refusal(&bench.tell(Input::Submit { asker: client(2), spec: other })), taken);
+    assert_eq!(refusal(&bench.tell(Input::Submit { asker: client(2), spec: other.into() })), taken);
     let hers = Spec { owner: "eve".into(), ..spec(3, keyed("k")) };
-    assert_eq!(answer(&bench.tell(Input::Submit { asker: client(3), spec: hers })).unwrap(), accepted(3, false));
+    assert_eq!(answer(&bench.tell(Input::Submit { asker: client(3), spec: hers.into() })).unwrap(), accepted(3, false));
     assert_eq!(answer(&bench.submit(4, keyed("l"))).unwrap(), accepted(4, false));
 }
 

@@ -27,7 +27,7 @@ fn a_batch_for_three_workers_goes_in_turn_too() {
     for number in 0..3 {
         bench.join(number, 1_000, &[]);
     }
-    let submit = |number| Input::Submit { asker: client(number), spec: spec(number, TaskOptions::default()) };
+    let submit = |number| Input::Submit { asker: client(number), spec: spec(number, TaskOptions::default()).into() };
     let effects = bench.tell_all((0..3_000).map(submit).collect());
     let handed = assigned(&effects);
     assert_eq!(handed.len(), 3_000);

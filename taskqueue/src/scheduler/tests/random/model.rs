@@ -68,7 +68,7 @@ impl Model {
             Input::Join { asker, worker, .. } => {
                 self.hands_back = true;
                 let (connection, lease) = (asker.connection, now + lease);
-                let present = Present { spec: Some(worker.clone()), connection, takes: true, lease };
+                let present = Present { spec: Some((**worker).clone()), connection, takes: true, lease };
                 self.workers.insert(worker.id, present);
             }
             Input::Renew { worker } | Input::Progress { worker, .. } => self.renew(*worker, now + lease),

@@ -76,7 +76,7 @@ impl World {
                 let key = options.idempotency_key.clone();
                 let payload = key.map_or_else(|| vec![bytes as u8; bytes], String::into_bytes).into();
                 let spec = Spec { id, owner, submitted: Moment::default(), options, payload, fingerprint: 0 };
-                Input::Submit { asker: self.asker(client), spec }
+                Input::Submit { asker: self.asker(client), spec: spec.into() }
             }
             Step::Attach { client, task } => {
                 Input::Attach { asker: self.asker(client), task: self.back(task), owner: Some(owner) }
@@ -104,7 +104,7 @@ impl World {
                 let its = self.handed.iter().rev().filter(|(_, by)| *by == id).take(4).enumerate();
                 let held = its.filter(|(at, _)| brings & 1 << at != 0).map(|(_, (attempt, _))| *attempt).collect();
                 let spec = WorkerSpec { id, owner: "bob".into(), name: "w".into(), tags, credit };
-                Input::Join { asker: Asker { connection: connection(self, number), call: 1 }, worker: spec, held }
+                Input::Join { asker: Asker { connection: connection(self, number), call: 1 }, worker: spec.into(), held }
             }
             Step::Renew { worker: number } => Input::Renew { worker: worker(number) },
             Step::Cut { worker: number } => Input::Cut { worker: worker(number), connection: connection(self, number) },
