@@ -83,6 +83,8 @@ pub(crate) struct Scheduler {
     running: u64,
     matching: Matching,
     workers: BTreeMap<WorkerId, Worker>,
+    /// Whose workers are of which records tell, until the queue lives.
+    owners: HashMap<WorkerId, Arc<str>>,
     /// Times that a worker was served.
     turns: u64,
     ended: Shelf,
@@ -127,6 +129,7 @@ impl Scheduler {
             running: 0,
             matching: Matching::default(),
             workers: BTreeMap::new(),
+            owners: HashMap::new(),
             turns: 0,
             ended: Shelf::default(),
             dead: Shelf::default(),
@@ -148,7 +151,7 @@ impl Scheduler {
         if is_planted("keys forgotten at a restart") {
             self.keys.clear();
         }
-        let lease = now + self.config.lease;
+        let (lease, owners) = (now + self.config.lease, std::mem::take(&mut self.owners));
         let known: Vec<TaskId> = self.order.values().copied().collect();
         for id in known {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
@@ -167,7 +170,8 @@ impl Scheduler {
             let worker = *worker;
             let entry = self.workers.entry(worker).or_insert_with(|| {
                 self.timers.insert((lease, Timer::Lease(worker)));
-                Worker { here: None, running: BTreeSet::new(), lease, looked: lease }
+                let owner = owners.get(&worker).cloned().unwrap_or_default();
+                Worker { owner, here: None, running: BTreeSet::new(), lease, looked: lease }
             });
             entry.running.insert(id);
         }

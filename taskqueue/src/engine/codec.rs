@@ -57,11 +57,10 @@ pub(super) fn put(bytes: &mut Vec<u8>, record: &Record) {
             bytes.extend(sequence.to_le_bytes());
             put_spec(bytes, spec);
         }
-        Record::Begun { task, number, worker, at } => {
+        Record::Begun { task, number, worker, owner, at } => {
             put_head(bytes, BEGUN, *task);
             bytes.extend(number.to_le_bytes());
-            bytes.extend(worker.to_bytes());
-            bytes.extend(at.0.to_le_bytes());
+            put_begun(bytes, *worker, owner, *at);
         }
         Record::Waits { task, spent, until } => {
             put_head(bytes, WAITS, *task);
@@ -85,6 +84,13 @@ fn put_head(bytes: &mut Vec<u8>, kind: u8, task: TaskId) {
     bytes.extend(task.to_bytes());
 }
 
+fn put_begun(bytes: &mut Vec<u8>, worker: WorkerId, owner: &str, at: Moment) {
+    bytes.extend(worker.to_bytes());
+    bytes.extend(at.0.to_le_bytes());
+    bytes.extend((owner.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(owner.as_bytes());
+}
+
 fn put_until(bytes: &mut Vec<u8>, until: Option<Moment>) {
     bytes.push(u8::from(until.is_some()));
     bytes.extend(until.iter().flat_map(|until| until.0.to_le_bytes()));
@@ -105,10 +111,7 @@ fn put_carried(bytes: &mut Vec<u8>, carried: &Carried) {
     put_spec(bytes, spec);
     match state {
         CarriedState::Waits(until) => put_until(bytes, *until),
-        CarriedState::Begun { worker, at } => {
-            bytes.extend(worker.to_bytes());
-            bytes.extend(at.0.to_le_bytes());
-        }
+        CarriedState::Begun { worker, owner, at } => put_begun(bytes, *worker, owner, *at),
         CarriedState::Ended { outcome, at } | CarriedState::Dead { outcome, at } => {
             bytes.extend(at.0.to_le_bytes());
             put_outcome(bytes, outcome);
@@ -287,8 +290,9 @@ impl Reading<'_> {
         let task = TaskId::from_bytes(self.id()?);
         match kind {
             BEGUN => {
-                let (number, worker) = (self.u32()?, WorkerId::from_bytes(self.id()?));
-                Ok(Record::Begun { task, number, worker, at: self.moment()? })
+                let number = self.u32()?;
+                let (worker, at, owner) = self.begun()?;
+                Ok(Record::Begun { task, number, worker, owner, at })
             }
             WAITS => Ok(Record::Waits { task, spent: self.u32()?, until: self.until()? }),
             ENDED => {
@@ -302,6 +306,10 @@ impl Reading<'_> {
         }
     }
 
+    fn begun(&mut self) -> Read<(WorkerId, Moment, Arc<str>)> {
+        Ok((WorkerId::from_bytes(self.id()?), self.moment()?, self.text()?.into()))
+    }
+
     fn until(&mut self) -> Read<Option<Moment>> {
         if self.flag()? { self.moment().map(Some) } else { Ok(None) }
     }
@@ -313,8 +321,8 @@ impl Reading<'_> {
         let state = match kind {
             CARRIED_WAITS => CarriedState::Waits(self.until()?),
             CARRIED_BEGUN => {
-                let worker = WorkerId::from_bytes(self.id()?);
-                CarriedState::Begun { worker, at: self.moment()? }
+                let (worker, at, owner) = self.begun()?;
+                CarriedState::Begun { worker, owner, at }
             }
             CARRIED_ENDED | CARRIED_DEAD => {
                 let at = self.moment()?;

@@ -53,7 +53,10 @@ impl Scheduler {
                     self.wait_until(sequence, until);
                 }
             }
-            Record::Begun { task, number, worker, at } => self.begin(task, number, worker, at, true),
+            Record::Begun { task, number, worker, owner, at } => {
+                self.begin(task, number, worker, at, true);
+                self.expect(worker, owner);
+            }
             Record::Waits { task, spent, until } => {
                 self.leave_phase(task);
                 if let Some(found) = self.tasks.get_mut(&task) {
@@ -117,11 +120,12 @@ impl Scheduler {
                     self.wait_until(sequence, until);
                 }
             }
-            CarriedState::Begun { worker, at } => {
+            CarriedState::Begun { worker, owner, at } => {
                 self.remove(id);
                 self.forget(id);
                 self.enter(past);
                 self.begin(id, number, worker, at, false);
+                self.expect(worker, owner);
             }
         }
     }
@@ -179,6 +183,13 @@ impl Scheduler {
         }
         if let Some(worker) = self.workers.get_mut(&worker) {
             worker.running.insert(id);
+        }
+    }
+
+    /// While records are applied again: whose the worker is that may come back.
+    fn expect(&mut self, worker: WorkerId, owner: Arc<str>) {
+        if !self.lives {
+            self.owners.insert(worker, owner);
         }
     }
 
@@ -343,7 +354,10 @@ impl Scheduler {
             state: match task.phase {
                 Phase::Waits => CarriedState::Waits(None),
                 Phase::Delayed { until } => CarriedState::Waits(Some(until)),
-                Phase::Runs { worker, since, .. } => CarriedState::Begun { worker, at: since },
+                Phase::Runs { worker, since, .. } => {
+                    let owner = self.workers.get(&worker).map(|worker| worker.owner.clone()).unwrap_or_default();
+                    CarriedState::Begun { worker, owner, at: since }
+                }
             },
         });
         let ended = self.ended.get(id);

@@ -11,7 +11,8 @@ impl Scheduler {
             let Some(number) = self.tasks.get(&task).map(|task| task.number + 1) else { return };
             let number = if is_planted("attempt number not raised") { 1 } else { number };
             self.serve(worker);
-            self.change(out, Record::Begun { task, number, worker, at: now });
+            let Some(owner) = self.workers.get(&worker).map(|worker| worker.owner.clone()) else { return };
+            self.change(out, Record::Begun { task, number, worker, owner, at: now });
             self.look_at_readiness(worker);
             self.counts.attempts += 1;
             let (Some(task), Some(found)) = (self.tasks.get(&task), self.workers.get(&worker)) else { return };

@@ -23,6 +23,8 @@ pub(crate) enum Record {
         number: u32,
         /// To whom.
         worker: WorkerId,
+        /// Whose that worker is: nobody else comes back in its place after a restart.
+        owner: Arc<str>,
         /// When.
         at: Moment,
     },
@@ -89,6 +91,8 @@ pub(crate) enum CarriedState {
     Begun {
         /// By whom.
         worker: WorkerId,
+        /// Whose that worker is.
+        owner: Arc<str>,
         /// Since when.
         at: Moment,
     },

@@ -1,6 +1,7 @@
 //! A worker, as the scheduler knows it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{Asker, WorkerSpec};
 use crate::planted::is_planted;
@@ -8,6 +9,8 @@ use crate::{Moment, TaskId};
 
 #[derive(Debug)]
 pub(super) struct Worker {
+    /// Whose it is.
+    pub(super) owner: Arc<str>,
     /// `None`: it had tasks when the queue was closed, and has not come back yet.
     pub(super) here: Option<Here>,
     pub(super) running: BTreeSet<TaskId>,

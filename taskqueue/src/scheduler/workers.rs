@@ -56,7 +56,7 @@ impl Scheduler {
         let queue = || self.name.to_string();
         let found = self.workers.get(&id);
         let before = found.and_then(|worker| worker.here.as_ref());
-        if before.is_some_and(|before| before.spec.owner != worker.owner) {
+        if found.is_some_and(|found| found.owner != worker.owner) {
             return Err(self.invalid(format!("worker {id} is somebody else's; draw another id")));
         }
         let max = self.config.limits.workers_max;
@@ -81,12 +81,13 @@ impl Scheduler {
         // Who joins is served after those that are there.
         self.turns += 1;
         let (served, cut, draining, ready) = (self.turns, false, false, false);
+        let owner = spec.owner.clone();
         let here = Some(Here { spec, asker, offer, served, handed: handed.unwrap_or(0), cut, draining, ready });
         match self.workers.get_mut(&id) {
             Some(worker) => (worker.here, worker.lease) = (here, lease),
             None => {
                 self.timers.insert((lease, Timer::Lease(id)));
-                self.workers.insert(id, Worker { here, running: BTreeSet::new(), lease, looked: lease });
+                self.workers.insert(id, Worker { owner, here, running: BTreeSet::new(), lease, looked: lease });
             }
         }
     }

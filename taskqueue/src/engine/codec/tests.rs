@@ -72,7 +72,7 @@ fn some_carried(dice: &mut Dice) -> Carried {
     let state = match dice.below(5) {
         0 => CarriedState::Waits(None),
         1 => CarriedState::Waits(Some(at)),
-        2 => CarriedState::Begun { worker: WorkerId::from_bytes(some_id(dice)), at },
+        2 => CarriedState::Begun { worker: WorkerId::from_bytes(some_id(dice)), owner: some_text(dice).into(), at },
         3 => CarriedState::Ended { outcome: some_outcome(dice), at },
         _ => CarriedState::Dead { outcome: some_outcome(dice), at },
     };
@@ -90,7 +90,10 @@ fn some_record(dice: &mut Dice) -> Record {
     let (task, at) = (TaskId::from_bytes(some_id(dice)), Moment(dice.next()));
     match dice.below(8) {
         0 => Record::Accepted { spec: some_spec(dice), sequence: dice.next() },
-        1 => Record::Begun { task, number: dice.next() as u32, worker: WorkerId::from_bytes(some_id(dice)), at },
+        1 => {
+            let (number, worker) = (dice.next() as u32, WorkerId::from_bytes(some_id(dice)));
+            Record::Begun { task, number, worker, owner: some_text(dice).into(), at }
+        }
         2 => Record::Waits { task, spent: dice.next() as u32, until: dice.percent(50).then_some(at) },
         3 => Record::Ended { task, outcome: some_outcome(dice), at },
         4 => Record::Detached { task },

@@ -51,14 +51,14 @@ fn records_are_as_on_the_page() {
     };
     let told = Spec { options, fingerprint: 8, ..spec.clone() };
     check("accepted, all options", &[Record::Accepted { spec: Arc::new(told), sequence: 3 }]);
-    check("begun", &[Record::Begun { task, number: 2, worker, at: Moment(6) }]);
+    check("begun", &[Record::Begun { task, number: 2, worker, owner: "bob".into(), at: Moment(6) }]);
     check("waits", &[Record::Waits { task, spent: 1, until: Some(Moment(10)) }]);
     let ending = Ending::Failed { worker, attempt: 2, code: "c".into(), message: "m".into() };
     let outcome = Arc::new(Outcome { ending, body: "d".into() });
     check("ended", &[Record::Ended { task, outcome: outcome.clone(), at: Moment(11) }]);
     let short = [Record::Detached { task }, Record::DeadDropped { task }, Record::Released { task }];
     check("detached, dropped, released", &short);
-    let state = CarriedState::Begun { worker, at: Moment(6) };
+    let state = CarriedState::Begun { worker, owner: "bob".into(), at: Moment(6) };
     let carried = Carried { spec: Arc::new(spec), sequence: 3, number: 2, spent: 2, detached: false, state };
     check("carried", &[Record::Carried(carried.clone())]);
     let state = CarriedState::Dead { outcome, at: Moment(11) };

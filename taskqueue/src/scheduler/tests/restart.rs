@@ -16,6 +16,21 @@ fn what_ran_runs_on_when_its_worker_comes_back() {
 }
 
 #[test]
+fn nobody_else_comes_back_in_the_place_of_a_worker() {
+    let mut bench = Bench::new();
+    bench.join(1, 1, &[]);
+    bench.submit(1, attempts(2));
+    let mut bench = bench.restarted();
+    let (id, owner) = (worker(1), "eve".into());
+    let spec = WorkerSpec { id, owner, name: "w".into(), tags: Vec::new(), credit: 1 };
+    let held = vec![attempt(1, 1)];
+    let effects = bench.tell(Input::Join { asker: client(50), worker: spec.into(), held });
+    assert!(matches!(answer(&effects), Err(Error::Invalid { .. })), "{effects:?}");
+    let effects = bench.join_with(1, 1, &[], vec![attempt(1, 1)]);
+    assert_eq!((assigned(&effects).len(), recalls(&effects).len()), (0, 0));
+}
+
+#[test]
 fn what_ran_goes_to_others_when_its_worker_stays_away() {
     let mut bench = Bench::new();
     bench.join(1, 1, &[]);

@@ -107,7 +107,7 @@ impl Model {
                 let task = Followed { spec: spec.clone(), number: 0, spent: 0, by: None, until };
                 assert!(self.tasks.insert(spec.id, task).is_none(), "accepted once: {}", spec.id);
             }
-            Record::Begun { task: id, number, worker, at } => self.begin(*id, *number, *worker, *at),
+            Record::Begun { task: id, number, worker, at, .. } => self.begin(*id, *number, *worker, *at),
             Record::Waits { task, spent, until } => {
                 let found = self.tasks.get_mut(task).expect("one that is there waits");
                 assert!(found.by.take().is_some(), "one phase: {task} was under way");
