@@ -68,10 +68,22 @@ impl Folder {
     pub fn find_all(directory: &Arc<DataDirectory>, layout: &'static Layout) -> Result<BTreeSet<ResourceName>> {
         let (files, root) = (directory.files(), directory.path().join(layout.root));
         let failed = |what, cause| Error::storage("*", format!("cannot {what} {}: {cause}", root.display()));
-        files.create_dir_all(&root).map_err(|cause| failed("create", cause))?;
-        let folders = files.list(&root).map_err(|cause| failed("list", cause))?;
+        let list = || {
+            let folders = files.list(&root)?;
+            Ok(folders.iter().filter_map(|folder| ResourceName::from_folder_name(folder)).collect())
+        };
+        // Where something is in it, it was made durably before, and that syncs nothing again: on a busy disk each sync is waited
+        // for.
+        let mut folders: Vec<ResourceName> = list().or_else(|cause: std::io::Error| match cause.kind() {
+            ErrorKind::NotFound => Ok(Vec::new()),
+            _ => Err(failed("list", cause)),
+        })?;
+        if folders.is_empty() {
+            files.create_dir_all(&root).map_err(|cause| failed("create", cause))?;
+            folders = list().map_err(|cause| failed("list", cause))?;
+        }
         let mut names = BTreeSet::new();
-        for name in folders.iter().filter_map(|folder| ResourceName::from_folder_name(folder)) {
+        for name in folders {
             let folder = Self::new(directory, layout, &name);
             match folder.look()?.0 {
                 Found::Resource => {

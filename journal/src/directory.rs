@@ -33,7 +33,11 @@ impl DataDirectory {
     /// [`Error::FileDamaged`], [`Error::NoSpace`], [`Error::Io`].
     pub fn open(files: Arc<dyn Files>, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        files.create_dir_all(path).map_err(Error::io("create", path))?;
+        // Its format is written once it was made durably: a start makes and syncs nothing where that is there.
+        let is_made = files.list(path).is_ok_and(|names| names.iter().any(|name| name == FORMAT_FILE));
+        if !is_made {
+            files.create_dir_all(path).map_err(Error::io("create", path))?;
+        }
         let lock = lock(&*files, path)?;
         for name in files.list(path).map_err(Error::io("list", path))?.iter().filter(|name| whole::is_left_over(name)) {
             let left = path.join(name);

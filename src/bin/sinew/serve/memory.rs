@@ -33,8 +33,8 @@ mod glibc {
     const WORTH_BYTES: i32 = 8 * 1024 * 1024;
     /// The same in pages of 4 KiB.
     const WORTH_PAGES: u64 = WORTH_BYTES as u64 / 4_096;
-    /// So many are worth it in a busy time, too: 64 MiB.
-    const BUSY_WORTH_PAGES: u64 = (64 << 20) / 4_096;
+    /// So many are worth it in a busy time, too: 32 MiB.
+    const BUSY_WORTH_PAGES: u64 = (32 << 20) / 4_096;
 
     /// `struct mallinfo` (mallinfo(3)): ten counters, of which the eighth is the bytes that the program holds.
     #[repr(C)]
