@@ -194,9 +194,9 @@ impl Session {
         let head = call_head(&request);
         self.check_size(&head, &request)?;
         let deadline = request.deadline;
-        let begun = self.shared.begin(number, deadline, waiter, |outbox| {
-            pack_call(outbox.pack_quietly(), number, &head, request)
-        });
+        let begun = self
+            .shared
+            .begin(number, deadline, waiter, |outbox| pack_call(outbox.pack_quietly(), number, &head, request));
         begun.map_err(|(error, _)| error)?;
         // The caller waits from here on.
         self.shared.wake_in_turn();
@@ -270,7 +270,8 @@ impl Session {
         }
         let waiter = Waiter::Callback(Box::new(done));
         let deadline = request.deadline;
-        let begun = self.shared.begin(number, deadline, waiter, |outbox| pack_call(pack(outbox), number, &head, request));
+        let begun =
+            self.shared.begin(number, deadline, waiter, |outbox| pack_call(pack(outbox), number, &head, request));
         if let Err((error, waiter)) = begun {
             waiter.settle(Err(error));
         }

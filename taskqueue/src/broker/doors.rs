@@ -240,7 +240,11 @@ mod tests {
             payload: "x".into(),
             fingerprint: 0,
         };
-        Told { input: Input::Submit { asker: Asker { connection: 1, call: 1 }, spec: spec.into() }, required, elsewhere }
+        Told {
+            input: Input::Submit { asker: Asker { connection: 1, call: 1 }, spec: spec.into() },
+            required,
+            elsewhere,
+        }
     }
 
     #[test]

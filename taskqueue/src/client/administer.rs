@@ -93,7 +93,9 @@ impl TaskQueue {
                 Err(Error::UnknownDeadLetter { .. } | Error::TaskExists { .. }) if is_again => return Ok(as_task),
                 reply => {
                     let accepted = AcceptedHead::read(&reply?.head);
-                    return accepted.map(|accepted| accepted.task).ok_or_else(|| unreadable("its answer to a retry").into());
+                    return accepted
+                        .map(|accepted| accepted.task)
+                        .ok_or_else(|| unreadable("its answer to a retry").into());
                 }
             }
         }

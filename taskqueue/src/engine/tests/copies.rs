@@ -166,7 +166,7 @@ fn attempts_of_a_copy_are_their_workers_for_a_lease_and_lost_then() {
     let (queue, heard) = restored("back");
     let held = [2, 3].map(|number| Attempt { task: task(number), number: 1 }).to_vec();
     let spec = WorkerSpec { id: worker(1), owner: "bob".into(), name: "w".into(), tags: vec![], credit: 3 };
-    tell(&queue, Input::Join { asker: client(101, 1), worker: spec, held });
+    tell(&queue, Input::Join { asker: client(101, 1), worker: spec.into(), held });
     for number in [2, 3] {
         tell(&queue, done(number, 1, 1, "after all"));
         let settled = heard.answer(client(101, 1_000 + number as u32));

@@ -104,7 +104,11 @@ impl World {
                 let its = self.handed.iter().rev().filter(|(_, by)| *by == id).take(4).enumerate();
                 let held = its.filter(|(at, _)| brings & 1 << at != 0).map(|(_, (attempt, _))| *attempt).collect();
                 let spec = WorkerSpec { id, owner: "bob".into(), name: "w".into(), tags, credit };
-                Input::Join { asker: Asker { connection: connection(self, number), call: 1 }, worker: spec.into(), held }
+                Input::Join {
+                    asker: Asker { connection: connection(self, number), call: 1 },
+                    worker: spec.into(),
+                    held,
+                }
             }
             Step::Renew { worker: number } => Input::Renew { worker: worker(number) },
             Step::Cut { worker: number } => Input::Cut { worker: worker(number), connection: connection(self, number) },
