@@ -248,7 +248,8 @@ impl Session {
     }
 
     /// As [`cast`](Self::cast), and the request is sent once the calling task gives way: what it casts until then travels in
-    /// one block. For whoever waits after it. On a thread without a tokio runtime, at once.
+    /// one block. For a task that goes on being polled: from one that ends its runtime's turn for good it goes with whatever is
+    /// sent next, a heartbeat at last. On a thread without a tokio runtime, at once.
     pub fn cast_in_turn(&self, request: Request<'_>, done: impl FnOnce(Result<Reply>) + Send + 'static) {
         self.cast_by(Outbox::pack_quietly, request, done);
         self.shared.wake_in_turn();

@@ -55,7 +55,7 @@ pub(crate) async fn run(endpoint: Endpoint, options: SessionOptions, ready: ones
         closing: watch::Sender::new(false),
         flushes: Semaphore::new(FLUSHES_MAX / 4),
         runtime: Handle::current(),
-        turning: AtomicUsize::new(0),
+        turning: Mutex::default(),
         endpoint,
         options,
     });

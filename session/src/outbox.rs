@@ -500,6 +500,26 @@ mod tests {
         assert!(is_told().await && !outbox.is_patient());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_is_packed_quietly_wakes_nobody_until_it_is_told() {
+        let outbox = Outbox::new(1, 1_000, 1_000);
+        let is_told = async || tokio::time::timeout(std::time::Duration::ZERO, outbox.work()).await.is_ok();
+        assert!(matches!(outbox.take(LaneSet::EMPTY), Taken::Nothing));
+        for _ in 0..3 {
+            outbox.pack_quietly().push(Lane(1), PUBLISH, &[], &Bytes::new());
+        }
+        assert!(!is_told().await);
+        outbox.wake();
+        assert!(is_told().await);
+        assert_eq!(take(&outbox, LaneSet::EMPTY).unwrap().1.records, 3);
+        assert!(matches!(outbox.take(LaneSet::EMPTY), Taken::Nothing));
+        outbox.wake();
+        assert!(!is_told().await, "there is nothing to send");
+        outbox.pack_quietly().push(Lane(1), PUBLISH, &[], &Bytes::new());
+        push(&outbox, 1, b"at once");
+        assert!(is_told().await, "whoever is not quiet wakes for all");
+    }
+
     #[test]
     fn closed_means_what_is_in_goes_out_and_nothing_comes_in() {
         let outbox = Outbox::new(1, 40, 1_000);

@@ -1,8 +1,9 @@
 //! What the handles of a client's session and its driver share.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sinew_transport_api::{Endpoint, Lane};
@@ -18,6 +19,10 @@ use crate::record::{Header, SESSION};
 use crate::request::Waiter;
 use crate::service::Consumer;
 use crate::{Error, Result};
+
+/// How long what is asked for waits for the caller's runtime to turn, if more is asked for from the same thread: it is done
+/// with what it polls within microseconds, or somebody holds it up.
+const TURN_MAX: Duration = Duration::from_millis(1);
 
 /// The most services a session can carry.
 pub(crate) const SERVICES_MAX: usize = 16;
@@ -63,8 +68,8 @@ pub(crate) struct Shared {
     pub(crate) flushes: Semaphore,
     /// Where it runs.
     pub(crate) runtime: Handle,
-    /// The thread that wakes the writer once its runtime has turned; 0: none.
-    pub(crate) turning: AtomicUsize,
+    /// The thread that wakes the writer once its runtime has turned, and since when.
+    pub(crate) turning: Mutex<Option<(ThreadId, Instant)>>,
 }
 
 impl Shared {
@@ -131,17 +136,27 @@ impl Shared {
     /// Wakes the writer once the runtime that this is called from has polled what it polls now: what the caller asks for
     /// until then travels in one block, and the other end wakes once for it. At once where there is no runtime.
     pub(crate) fn wake_in_turn(self: &Arc<Self>) {
-        let here = this_thread();
         let Ok(runtime) = Handle::try_current() else { return self.outbox.wake() };
-        match self.turning.compare_exchange(0, here, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => {
+        let (here, now) = (thread::current().id(), now());
+        let mut turning = self.turning();
+        match *turning {
+            None => {
+                *turning = Some((here, now));
+                drop(turning);
                 let turn = Turn(self.clone());
                 runtime.spawn(async move { drop(turn) });
             }
-            Err(thread) if thread == here => {}
-            // It may be held up there: nothing waits for another thread.
-            Err(_) => self.outbox.wake(),
+            Some((thread, since)) if thread == here && now.saturating_duration_since(since) < TURN_MAX => {}
+            // It may be held up there, or that was another runtime, which nobody drives any more.
+            Some(_) => {
+                drop(turning);
+                self.outbox.wake();
+            }
         }
+    }
+
+    fn turning(&self) -> MutexGuard<'_, Option<(ThreadId, Instant)>> {
+        self.turning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why nothing can be sent any more.
@@ -162,15 +177,9 @@ struct Turn(Arc<Shared>);
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.turning.store(0, Ordering::Release);
+        *self.0.turning() = None;
         self.0.outbox.wake();
     }
-}
-
-/// Tells threads apart; never 0.
-fn this_thread() -> usize {
-    thread_local!(static HERE: u8 = const { 0 });
-    HERE.with(|here| std::ptr::from_ref(here).addr())
 }
 
 /// The runtime's clock where there is one (so that tests can turn it), else the system's: callers need no runtime.

@@ -138,7 +138,15 @@ impl Job {
     /// It is done. Does not wait: [`Worker::flush`](crate::Worker::flush) does, and it is told again after a cut. Only the
     /// first word counts.
     pub fn done(&self, result: impl Into<Bytes>) {
-        let result = result.into();
+        self.done_by(result.into(), Desk::settle);
+    }
+
+    /// The same from a worker that goes on being polled.
+    pub(super) fn done_in_turn(&self, result: impl Into<Bytes>) {
+        self.done_by(result.into(), Desk::settle_in_turn);
+    }
+
+    fn done_by(&self, result: Bytes, settle: fn(&Arc<Desk>, Attempt, Report)) {
         let (bytes, max) = (result.len(), self.inner.desk.result_bytes_max());
         if bytes > max {
             let advice = "store it elsewhere and return where it is".into();
@@ -146,7 +154,7 @@ impl Job {
                 Error::TooLarge { queue: self.queue().to_string(), what: "a result".into(), bytes, max, advice };
             return self.fail(TaskError::new("result-too-large", error).for_good());
         }
-        self.settle(Report::Done(result));
+        settle(&self.inner.desk, self.attempt_id(), Report::Done(result));
     }
 
     /// It failed. As [`done`](Self::done). Details that are too large are left out, and the message says so.

@@ -27,6 +27,15 @@ fn is_final(error: &SessionError) -> bool {
 impl Desk {
     /// What became of an attempt. Only the first word counts, and none of one that was recalled.
     pub(super) fn settle(self: &Arc<Self>, attempt: Attempt, report: Report) {
+        self.settle_by(false, attempt, report);
+    }
+
+    /// The same by a worker that goes on being polled: what it reports in one turn travels together.
+    pub(super) fn settle_in_turn(self: &Arc<Self>, attempt: Attempt, report: Report) {
+        self.settle_by(true, attempt, report);
+    }
+
+    fn settle_by(self: &Arc<Self>, in_turn: bool, attempt: Attempt, report: Report) {
         let mut state = self.lock();
         let Some(held) = state.held.get_mut(&attempt) else { return };
         if held.report.is_some() {
@@ -35,11 +44,11 @@ impl Desk {
         held.report = Some(report);
         state.untaken(attempt);
         drop(state);
-        self.send_report(attempt);
+        self.send_report(in_turn, attempt);
         self.changed.notify_waiters();
     }
 
-    fn send_report(self: &Arc<Self>, attempt: Attempt) {
+    fn send_report(self: &Arc<Self>, in_turn: bool, attempt: Attempt) {
         let Some(session) = self.session() else { return };
         let (head, body) = {
             let mut state = self.lock();
@@ -57,11 +66,13 @@ impl Desk {
         let request = Request::new(SERVICE, verb::REPORT, self.key(), body, FOR_EVER);
         // Weak: an answer that is awaited keeps no worker.
         let desk = Arc::downgrade(self);
-        session.cast_in_turn(Request { head: Some(&pieces), ..request }, move |reply| {
+        let done = move |reply: sinew_session::Result<Reply>| {
             if let Some(desk) = desk.upgrade() {
                 desk.reported(attempt, &reply);
             }
-        });
+        };
+        let request = Request { head: Some(&pieces), ..request };
+        if in_turn { session.cast_in_turn(request, done) } else { session.cast(request, done) }
     }
 
     fn reported(&self, attempt: Attempt, reply: &sinew_session::Result<Reply>) {
@@ -96,7 +107,7 @@ impl Desk {
             let unsent = state.held.iter().filter(|(_, held)| held.report.is_some() && !held.sending);
             unsent.map(|(attempt, _)| *attempt).collect()
         };
-        unknown.into_iter().for_each(|attempt| self.send_report(attempt));
+        unknown.into_iter().for_each(|attempt| self.send_report(false, attempt));
     }
 
     /// What came and was not taken goes back.

@@ -108,7 +108,7 @@ impl<R: Into<Bytes> + Send + 'static> Running<R> {
         };
         let Some(job) = self.jobs.remove(&id) else { return };
         match ended {
-            Ok((_, Ok(result))) => job.done(result),
+            Ok((_, Ok(result))) => job.done_in_turn(result),
             Ok((_, Err(error))) => job.fail(error),
             Err(error) if error.is_panic() => job.fail(panicked(&*error.into_panic())),
             // Its runtime ends.
