@@ -155,7 +155,8 @@ impl Session {
         self.shared.number()
     }
 
-    /// Asks the server and waits for its answer. One round trip. Dropping the future cancels the call.
+    /// Asks the server and waits for its answer. One round trip. Dropping the future cancels the call. Sent once the calling
+    /// task gives way, so that what one task asks in one go travels in one block; outside a tokio runtime at once.
     ///
     /// # Errors
     /// `Failed` with the server's answer, `Timeout` after the deadline, `OutcomeUnknown` if the connection was cut in

@@ -168,7 +168,8 @@ impl Submission {
         &self.queue.name
     }
 
-    /// Submits it and waits for its result.
+    /// Submits it and waits for its result. Sent once the calling task gives way, so that what one task submits in one go
+    /// travels in one block; outside a tokio runtime at once.
     ///
     /// # Errors
     /// `NotDone` with how it ended where it was not done, `NoWorkers` where nobody could do it, and as awaiting it and its
